@@ -1,0 +1,80 @@
+"""The record: what was measured, when, in plain arrays.
+
+A record is all that a check-up reads. It holds
+
+- `series`: quantities over the run, each a list of steps and the values at them;
+- `facts`: what was measured once, before or after the run, by name;
+- `missing`: for what could not be measured, the reason in words;
+- `meta`: what the run was: recipe, seed, versions, cost, how it ended.
+
+`fit` fills one; a foreign training loop does so with one call a step:
+
+    record = Record()
+    for step, batch in enumerate(batches):
+        params, loss, grads = my_step(params, batch)
+        record.log(step, loss=loss, gradient_norm=optax.global_norm(grads))
+
+It is saved without pickle and stays readable: the file has a schema number.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Num, Int
+
+from ..core import archive
+from ..core.errors import InputError
+
+
+SCHEMA = 1
+
+
+class Series(NamedTuple):
+    """One quantity over the run: `value[i]` was measured after `step[i]` updates."""
+
+    step: Int[np.ndarray, " time"]
+    value: Num[np.ndarray, "time ..."]
+    labels: tuple[str, ...] = ()  # names along the last axis of `value`, if it has one
+
+
+@dataclass
+class Record:
+    """What was measured during one run. See the module docstring."""
+
+    facts: dict[str, Any] = field(default_factory=dict)  # JSON-able values or arrays
+    missing: dict[str, str] = field(default_factory=dict)
+    meta: dict[str, Any] = field(default_factory=dict)  # JSON-able
+    _steps: dict[str, list[int]] = field(default_factory=dict)
+    _values: dict[str, list[Any]] = field(default_factory=dict)  # scalars or arrays
+    _labels: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def log(self, step: int, **values: Any) -> None:
+        """Note the `values` (scalars or small arrays) measured after `step` updates."""
+        for name, value in values.items():
+            self.add(name, step, value)
+
+    def add(
+        self, name: str, step: int, value: Any, labels: Sequence[str] = ()
+    ) -> None:
+        """Append one value to the series `name`, whose last axis `labels` may name."""
+        self._steps.setdefault(name, []).append(int(step))
+        self._values.setdefault(name, []).append(value)
+        if labels:
+            self._labels[name] = tuple(labels)
+
+    @property
+    def series(self) -> Mapping[str, Series]:
+        """Every series by name, as arrays."""
+        return {name: self[name] for name in self._steps}
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._steps or name in self.facts
+
+    def __getitem__(self, name: str) -> Series:
+        """The series `name`; `KeyError` when it was not measured."""
+        value = np.asarray([np.asarray(v) for v in self._values[name]])
+        step = np.asarray(self._steps[name], np.int64)
+        return Series(step, value, self._labels.get(name, ()))
