@@ -1,0 +1,58 @@
+"""The theory of deep learning as working software: a toolbox and a check-up for JAX.
+
+    report = steepest.check(problem, recipe)        # what is wrong, proved and treated
+    fitted, record = steepest.fit(problem, recipe)  # train, and note what happened
+    y, values = steepest.capture(forward)(model, x) # look inside any program
+
+The rooms follow the theory: `core`, `numerics`, `data`, `curvature`, `nn`, `training`,
+`learning`, `problems`, `checkup`. Names are imported when they are first used, so that
+`import steepest` costs nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+
+if TYPE_CHECKING:
+    from .checkup import Report, check
+    from .core import capture
+    from .core.errors import InputError
+    from .training import Aux, Fitted, Problem, Recipe, Record, fit
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Report": ".checkup",
+    "check": ".checkup",
+    "capture": ".core",
+    "InputError": ".core.errors",
+    "Aux": ".training",
+    "Fitted": ".training",
+    "Problem": ".training",
+    "Recipe": ".training",
+    "Record": ".training",
+    "fit": ".training",
+}
+
+__all__ = [  # noqa: RUF022 (in the order in which a user meets them)
+    "Problem",
+    "Recipe",
+    "check",
+    "Report",
+    "fit",
+    "Fitted",
+    "Record",
+    "Aux",
+    "capture",
+    "InputError",
+]
+
+
+def __getattr__(name: str) -> Any:  # any public object
+    if name in _HOME:
+        return getattr(import_module(_HOME[name], __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

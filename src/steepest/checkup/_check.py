@@ -1,0 +1,116 @@
+"""The check-up: measure, train, measure again, judge, report.
+
+    problem, recipe ─► pre-flight (data, program, initial state)
+                    ─► experiments (can it fit one batch?)
+                    ─► fit, with probes
+                    ─► afterwards (final curvature, baselines, worst mistakes)
+                    ─► record ─► rules ─► findings, ranked ─► report
+
+Each stage writes numbers into one record; only the rules judge. The stages share a
+budget in seconds: the training run gets what the others leave it.
+"""
+
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+
+import numpy as np
+
+from ..core.errors import InputError
+from ..training import Fitted, Problem, Recipe, Record, fit
+from ..training.probes import standard_probes
+from ..training.problem import arrays_of, predictor, split, validate
+from ._examine import examine
+from .mistakes import worst_mistakes
+from .preflight import data, experiments, initial, program
+from .report import Mistake, Report
+from .rule import Rule
+from .rules import RULES
+from .verdict import verdict
+
+
+SHARE = 0.7  # of the budget that the training run may take
+OVERHEAD = 1.0  # probes may take as long as training: a check-up is there to look
+
+
+def check(
+    problem: Problem,
+    recipe: Recipe | None = None,
+    *,
+    rules: Sequence[Rule] = RULES,
+    limits: Mapping[str, float] | None = None,
+    silence: Collection[str] = (),
+    budget: float = 60.0,
+    seed: int | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> Report:
+    """Check a training program and report what is wrong with it, with evidence.
+
+    **Arguments**
+
+    - `problem`, `recipe`: what is trained and how. Without a recipe, Adam at 1e-3.
+    - `rules`: the rules to judge by; add your own with `RULES + (mine,)`.
+    - `limits`: thresholds to replace, `{"OPT001.product": 1.8}`.
+    - `silence`: ids of rules to leave out.
+    - `budget`: seconds that the whole check may take. A run that does not fit is
+      stopped, judged on what it did, and says so.
+    - `seed`: replaces the recipe's seed.
+    - `progress`: called with the name of each stage.
+
+    **Returns** a `Report`. Raises `InputError`, before anything is run, for a program
+    that cannot be checked.
+
+    Reference: Goodfellow, Bengio & Courville (2016), Deep Learning, ch. 11.
+    """
+    recipe = recipe or Recipe()
+    if seed is not None:
+        recipe = replace(recipe, seed=seed)
+    if not budget > 0:
+        raise InputError(f"`budget` must be a positive number of seconds, not {budget}.")
+    start = time.perf_counter()
+    record = Record()
+    cost: dict[str, float] = {}
+
+    @contextmanager
+    def stage(name: str) -> Iterator[None]:
+        if progress is not None:
+            progress(name)
+        began = time.perf_counter()
+        yield
+        cost[name] = time.perf_counter() - began
+
+    examine(record, rules, limits=limits, silence=silence)  # bad options fail first
+    with stage("reading the program"):
+        validate(problem, recipe)
+        data.measure(problem, recipe, record)
+        program.measure(problem, recipe, record)
+        initial.measure(problem, recipe, record)
+    with stage("trying one batch"):
+        experiments.measure(problem, recipe, record)
+    with stage("training"):
+        spent = time.perf_counter() - start
+        fitted, record = fit(
+            problem,
+            recipe,
+            probes=standard_probes(problem),
+            budget=OVERHEAD,
+            seconds=max(SHARE * budget - spent, 0.1 * budget),
+            record=record,
+        )
+    with stage("looking back"):
+        experiments.measure_after(fitted, problem, recipe, record)
+        mistakes = mistakes_of(problem, fitted)
+    with stage("judging"):
+        examination = examine(record, rules, limits=limits, silence=silence)
+    return Report(
+        name=problem.name,
+        verdict=verdict(record, examination.findings),
+        findings=examination.findings,
+        passed=examination.passed,
+        not_run=examination.not_run,
+        rules=tuple(rules),
+        record=record,
+        mistakes=mistakes,
+        cost=cost,
+    )

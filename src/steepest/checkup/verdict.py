@@ -1,0 +1,101 @@
+"""The first question: does it fail to train, or fail to generalise?
+
+A high training error and a high test error ask for opposite cures (DL §11.4: first look
+whether the training error is low), so the verdict is settled before anything else:
+
+- *does not train*: the run ended in NaN or infinity, or what was fitted is no better on
+  its own training data than the best constant answer;
+- *does not generalise*: it trains, but a finding of weight says that held-out data fare
+  worse, or that they cannot be trusted to tell (leakage);
+- *has faults*: it does both, and something of weight was found;
+- *healthy*: none of these.
+
+Reference: Goodfellow, Bengio & Courville (2016), Deep Learning, §§5.2, 11.4.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..training.record import Record
+from .finding import Finding, Severity
+from .report import Verdict
+
+
+MARGIN = 0.05  # of the way from the constant answer to perfection
+
+
+def verdict(record: Record, findings: Sequence[Finding]) -> Verdict:
+    """Answer the first question from the record and the findings."""
+    weighty = [f for f in findings if f.severity >= Severity.MEDIUM]
+    facts = summary(record)
+    if record.meta.get("ended") == "non-finite":
+        step = record.meta.get("nonfinite", {}).get("step", "?")
+        return Verdict(
+            "does not train",
+            f"It does not train: the loss stopped being a number at step {step}.",
+        )
+    if not improves(record):
+        return Verdict("does not train", f"It does not train: {facts}.")
+    if any(f.rule == "OPT004" and f.severity >= Severity.HIGH for f in findings):
+        return Verdict("does not train", f"It does not train, it diverges: {facts}.")
+    if any(
+        f.rule in ("GEN001", "DAT006") and f.severity >= Severity.MEDIUM
+        for f in findings
+    ):
+        return Verdict(
+            "does not generalise", f"It trains but does not generalise: {facts}."
+        )
+    if weighty:
+        return Verdict("has faults", f"It trains, with faults: {facts}.")
+    return Verdict("healthy", f"It trains and generalises: {facts}.")
+
+
+def improves(record: Record) -> bool:
+    """Whether the run did better on its training data than a constant could."""
+    if "train.accuracy" in record and "data.majority" in record.facts:
+        majority = float(record.facts["data.majority"])
+        accuracy = _last(record, "train.accuracy")
+        if majority < 1:
+            return (accuracy - majority) / (1 - majority) > MARGIN
+    if "train.loss" in record:
+        loss = record["train.loss"].value
+        first, last = float(loss[0]), float(loss[-1])
+    elif "loss" in record:
+        loss = record["loss"].value
+        tenth = max(1, len(loss) // 10)
+        first, last = float(np.mean(loss[:tenth])), float(np.mean(loss[-tenth:]))
+    else:
+        return True  # nothing says otherwise
+    return bool(np.isfinite(last) and last < first - MARGIN * abs(first))
+
+
+def summary(record: Record) -> str:
+    """The run in one clause, with its numbers."""
+    parts = []
+    if "train.loss" in record:
+        loss = record["train.loss"]
+        parts.append(
+            f"the training loss went from {loss.value[0]:.3g} to {loss.value[-1]:.3g} "
+            f"in {loss.step[-1]} updates"
+        )
+    elif "loss" in record:
+        loss = record["loss"]
+        parts.append(
+            f"the batch loss went from {loss.value[0]:.3g} to {loss.value[-1]:.3g} "
+            f"in {len(loss.step)} updates"
+        )
+    for name, what in (("accuracy", "accuracy"), ("loss", "loss")):
+        if f"validation.{name}" in record:
+            value = _last(record, f"validation.{name}")
+            if name == "accuracy":
+                train = _last(record, "train.accuracy")
+                parts.append(f"accuracy {train:.1%} in training, {value:.1%} held out")
+            else:
+                parts.append(f"the validation {what} is {value:.3g}")
+            break
+    return ", ".join(parts) or "nothing was recorded"
+
+
+def _last(record: Record, name: str) -> float:
+    return float(record[name].value[-1])
