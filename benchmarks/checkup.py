@@ -106,8 +106,10 @@ def main() -> None:
             continue
         o = examine_case(group, name, case, arguments.budget)
         outcomes.append(o)
-        mark = ("first" if o.first else "found" if o.found else "MISSED") if o.fault else (
-            "clean" if not o.alarms else "ALARM"
+        mark = (
+            ("first" if o.first else "found" if o.found else "MISSED")
+            if o.fault
+            else ("clean" if not o.alarms else "ALARM")
         )
         console.print(
             f"{mark:7}{group:8}{name:34}{o.fault:24}{o.seconds:5.1f} s  {' '.join(o.alarms)}",
@@ -134,7 +136,9 @@ def table(outcomes: list[Outcome]) -> Table:
         rows.append((f"  {group}: first", sum(o.first for o in some), len(some), None))
     flagged = [o for o in outcomes if o.alarms]
     right = sum(bool(o.fault) for o in flagged)
-    rows.append(("precision (flagged programs that are sick)", right, len(flagged), None))
+    rows.append(
+        ("precision (flagged programs that are sick)", right, len(flagged), None)
+    )
     result = Table(title="The check-up against planted faults")
     for column in ("measure", "count", "share", "95 % interval", "bar"):
         result.add_column(column, justify="left" if column == "measure" else "right")
@@ -142,7 +146,11 @@ def table(outcomes: list[Outcome]) -> Table:
         low, high = wilson(k, n)
         share = f"{k / n:.1%}" if n else "-"
         result.add_row(
-            name, f"{k}/{n}", share, f"{low:.1%} to {high:.1%}", f"{bar:.0%}" if bar else ""
+            name,
+            f"{k}/{n}",
+            share,
+            f"{low:.1%} to {high:.1%}",
+            f"{bar:.0%}" if bar else "",
         )
     return result
 

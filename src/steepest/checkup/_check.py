@@ -67,7 +67,9 @@ def check(
     if seed is not None:
         recipe = replace(recipe, seed=seed)
     if not budget > 0:
-        raise InputError(f"`budget` must be a positive number of seconds, not {budget}.")
+        raise InputError(
+            f"`budget` must be a positive number of seconds, not {budget}."
+        )
     start = time.perf_counter()
     record = Record()
     cost: dict[str, float] = {}

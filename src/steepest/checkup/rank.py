@@ -37,7 +37,9 @@ def rank(findings: Sequence[Finding], rules: Sequence[Rule]) -> tuple[Finding, .
         return rule
 
     severity = {f.rule: f.severity for f in findings}
-    follows = {f.rule: [g.rule for g in findings if root(g.rule) == f.rule] for f in findings}
+    follows = {
+        f.rule: [g.rule for g in findings if root(g.rule) == f.rule] for f in findings
+    }
 
     def weight(f: Finding) -> tuple:
         below = follows[f.rule]
@@ -70,7 +72,9 @@ def causes(
         return False
 
     surest = sorted(findings, key=lambda f: (-f.confidence, _stage(f.rule)))
-    for f in sorted(findings, key=lambda f: f.confidence):  # the least sure is a symptom
+    for f in sorted(
+        findings, key=lambda f: f.confidence
+    ):  # the least sure is a symptom
         for candidate in surest:
             if (
                 candidate.rule != f.rule

@@ -28,7 +28,9 @@ class Mistake(NamedTuple):
     target: float  # a class number, or the target value
     predicted: float
     confidence: float | None  # of the predicted class, 0 to 1
-    image: Any = None  # (height, width[, channels]) array in [0, 1], where inputs are images
+    image: Any = (
+        None  # (height, width[, channels]) array in [0, 1], where inputs are images
+    )
 
 
 @dataclass(frozen=True)
