@@ -1,0 +1,13 @@
+"""The ground floor: programs as data, pytrees, files, progress, meshes."""
+
+from ._capture import (
+    Site as Site,
+    capture as capture,
+    statistics as statistics,
+)
+from .errors import InputError as InputError
+from .pytree import (
+    evaluation_mode as evaluation_mode,
+    paths as paths,
+    trainable as trainable,
+)

@@ -1,0 +1,15 @@
+"""Curvature of a loss: products with its Hessian, and its largest eigenvalue."""
+
+from ._sharpness import Sharpness, preconditioned, sharpness
+from .lanczos import Tridiagonal, lanczos
+from .products import hvp
+
+
+__all__ = [
+    "Sharpness",
+    "Tridiagonal",
+    "hvp",
+    "lanczos",
+    "preconditioned",
+    "sharpness",
+]
