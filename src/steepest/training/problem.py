@@ -21,11 +21,19 @@ References
     Goodfellow, Bengio & Courville (2016), Deep Learning, §§5.1, 8.1.
 """
 
+import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
+import jax
+import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PyTree
+
+from ..core import pytree
+from ..core.errors import InputError
+from .recipe import Recipe, check
 
 
 Batch = PyTree  # arrays whose first axis is the example: (x, y), {"x": x, "y": y}, ...
@@ -83,3 +91,238 @@ class Problem:
     groups: tuple[Any, Any] | None = None  # arrays of any hashable labels
     name: str = "program"
     notes: Mapping[str, Any] = field(default_factory=dict)  # JSON-able, goes into the record
+
+
+# -- Reading a problem ------------------------------------------------------------------
+
+
+Loss = Callable[[PyTree, Batch, Any, PyTree], tuple[Float[Array, ""], Aux]]
+INPUTS = ("x", "inputs", "input", "image", "images", "features")
+TARGETS = ("y", "targets", "target", "label", "labels")
+
+
+def general_loss(problem: Problem) -> Loss:
+    """The loss in its most general signature, whatever the user wrote."""
+    loss, count = problem.loss, positional(problem.loss)
+    if count == 2:
+        return lambda model, batch, key, state: (loss(model, batch), Aux(state))
+    if count == 3:
+        return lambda model, batch, key, state: (loss(model, batch, key), Aux(state))
+    if count == 4:
+        return loss
+    raise InputError(
+        f"The loss takes {count} positional arguments; write `loss(model, batch)`, "
+        "`loss(model, batch, key)` or `loss(model, batch, key, state)`."
+    )
+
+
+def positional(fun: Callable[..., Any]) -> int:
+    """How many positional arguments a function needs."""
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    parameters = inspect.signature(fun).parameters.values()
+    return sum(p.kind in kinds and p.default is p.empty for p in parameters)
+
+
+def evaluator(problem: Problem) -> Callable[[PyTree, Batch, PyTree], dict[str, Any]]:
+    """A function `(model, batch, state) -> {"loss": ..., ...}` in evaluation mode."""
+    if problem.evaluate is None:
+        loss = general_loss(problem)
+
+        def by_loss(model: PyTree, batch: Batch, state: PyTree) -> dict[str, Any]:
+            # One key for all: what is random in evaluation mode is at least the same.
+            model = pytree.evaluation_mode(model)
+            return {"loss": loss(model, batch, jax.random.key(0), state)[0]}
+
+        return by_loss
+    evaluate, count = problem.evaluate, positional(problem.evaluate)
+
+    def by_user(model: PyTree, batch: Batch, state: PyTree) -> dict[str, Any]:
+        model = pytree.evaluation_mode(model)
+        result = evaluate(model, batch, state) if count == 3 else evaluate(model, batch)
+        return dict(result) if isinstance(result, Mapping) else {"loss": result}
+
+    return by_user
+
+
+def predictor(problem: Problem) -> Callable[[PyTree, PyTree, PyTree], PyTree] | None:
+    """A function `(model, x, state) -> outputs` in evaluation mode, if there is one."""
+    if problem.predict is None:
+        return None
+    predict, count = problem.predict, positional(problem.predict)
+
+    def run(model: PyTree, x: PyTree, state: PyTree) -> PyTree:
+        model = pytree.evaluation_mode(model)
+        return predict(model, x, state) if count == 3 else predict(model, x)
+
+    return run
+
+
+def split(problem: Problem, batch: Batch) -> tuple[PyTree, PyTree]:
+    """The inputs and the targets of a batch; None for what cannot be told."""
+    inputs = problem.inputs(batch) if problem.inputs else None
+    targets = problem.targets(batch) if problem.targets else None
+    if isinstance(batch, Mapping):
+        inputs = _first(batch, INPUTS) if inputs is None else inputs
+        targets = _first(batch, TARGETS) if targets is None else targets
+    elif isinstance(batch, tuple | list) and len(batch) >= 2:
+        inputs = batch[0] if inputs is None else inputs
+        targets = batch[1] if targets is None else targets
+    elif hasattr(batch, "shape"):
+        inputs = batch if inputs is None else inputs
+    return inputs, targets
+
+
+def _first(batch: Mapping[str, Any], names: tuple[str, ...]) -> Any:
+    return next((batch[name] for name in names if name in batch), None)
+
+
+def is_arrays(source: Source) -> bool:
+    """Whether a source is a pytree of arrays rather than an iterable of batches."""
+    leaves = jax.tree.leaves(source)
+    return bool(leaves) and all(hasattr(leaf, "shape") for leaf in leaves)
+
+
+def first_batch(problem: Problem, size: int, source: Source | None = None) -> Batch:
+    """The first `size` examples, or the first batch of an iterable."""
+    source = problem.data if source is None else source
+    if is_arrays(source):
+        return jax.tree.map(lambda a: jnp.asarray(a[:size]), source)
+    for batch in batches_of(source, problem.model):
+        return jax.tree.map(jnp.asarray, batch)
+    raise InputError("The training data are an iterable without a single batch.")
+
+
+def batches_of(source: Source, model: PyTree) -> Iterable[Batch]:
+    """The batches of an iterable, or of a function that makes one."""
+    if callable(source):
+        return source(model) if positional(source) else source()
+    return source
+
+
+def task_of(problem: Problem, batch: Batch | None = None) -> Task:
+    """What kind of task it is: as declared, or as the targets look."""
+    if problem.task is not None:
+        return problem.task
+    batch = first_batch(problem, 512) if batch is None else batch
+    _, targets = split(problem, batch)
+    if not hasattr(targets, "dtype"):
+        return "other"
+    y = np.asarray(targets)
+    if y.dtype.kind in "iub" and y.ndim <= 2 and y.size == len(y):
+        return "classification"
+    one_hot = y.ndim == 2 and y.shape[1] > 1 and np.isin(y, (0, 1)).all()
+    if one_hot and (y.sum(-1) == 1).all():
+        return "classification"
+    return "regression" if y.dtype.kind == "f" and y.ndim <= 2 else "other"
+
+
+# -- Refusing what cannot be used ------------------------------------------------------
+
+
+def validate(problem: Problem, recipe: Recipe) -> None:
+    """Raise `InputError`, with the cure, for a program that cannot be trained.
+
+    What is merely wise or unwise is left to the check-up.
+    """
+    check(recipe)
+    taken = pytree.trainable(problem.model)
+    _check_source(problem, problem.data, "training data")
+    if problem.validation is not None:
+        _check_source(problem, problem.validation, "validation data")
+    batch = first_batch(problem, recipe.batch_size)
+    loss = general_loss(problem)
+
+    def run(params: PyTree, rest: PyTree, batch: Batch, state: PyTree) -> Any:
+        return loss(taken.merge(params, rest), batch, jax.random.key(0), state)
+
+    try:
+        out = jax.eval_shape(run, taken.params, taken.rest, batch, problem.state)
+    except InputError:
+        raise
+    except Exception as error:
+        shapes = jax.tree.map(lambda a: f"{a.dtype}{list(a.shape)}", batch)
+        line = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(
+            f"The loss cannot be computed on a batch of {shapes}: "
+            f"{type(error).__name__}: {line}"
+        ) from error
+    if not (isinstance(out, tuple) and len(out) == 2):
+        raise InputError(
+            "A loss of four arguments must return `(scalar, Aux(state, metrics))`."
+        )
+    value, aux = out
+    if not hasattr(value, "shape") or value.shape != ():
+        shape = list(getattr(value, "shape", ())) or type(value).__name__
+        raise InputError(
+            f"The loss returns an array of shape {shape}, not a scalar. Take its mean "
+            "over the batch: `return per_example.mean()`."
+        )
+    if not jnp.issubdtype(value.dtype, jnp.floating):
+        raise InputError(f"The loss is of type {value.dtype}; it must be a float.")
+    if not isinstance(aux, Aux):
+        raise InputError(
+            "A loss of four arguments must return `(scalar, Aux(state, metrics))`; the "
+            f"second result is a {type(aux).__name__}."
+        )
+    _check_labels(problem, taken)
+
+
+def _check_source(problem: Problem, source: Source, what: str) -> None:
+    if not is_arrays(source):
+        if callable(source) or hasattr(source, "__iter__"):
+            if isinstance(source, list | tuple | dict) and not source:
+                raise InputError(f"The {what} are empty.")
+            return
+        raise InputError(
+            f"The {what} are a {type(source).__name__}. Give arrays with a common "
+            "first axis, an iterable of batches, or a function that returns one."
+        )
+    sizes = {leaf.shape[0] if leaf.shape else None for leaf in jax.tree.leaves(source)}
+    if None in sizes:
+        raise InputError(f"The {what} hold a scalar; every array needs an example axis.")
+    if len(sizes) > 1:
+        raise InputError(
+            f"The arrays of the {what} have different numbers of examples: "
+            f"{sorted(sizes)}. Their first axes must agree."
+        )
+    if sizes == {0}:
+        raise InputError(f"The {what} are empty: the first axis has length 0.")
+    for leaf in jax.tree.leaves(source):
+        if np.asarray(leaf[:1]).dtype.kind not in "biuf" and leaf.dtype != jnp.bfloat16:
+            raise InputError(
+                f"The {what} hold an array of type {leaf.dtype}; only numbers can be "
+                "trained on. Encode it first."
+            )
+
+
+def _check_labels(problem: Problem, taken: pytree.Trainable) -> None:
+    """Integer labels must be in the range of the classes that the model scores."""
+    predict = predictor(problem)
+    if predict is None or not is_arrays(problem.data):
+        return
+    _, targets = split(problem, problem.data)
+    if not hasattr(targets, "dtype") or np.asarray(targets[:1]).dtype.kind not in "iu":
+        return
+    if targets.ndim != 1:
+        return
+    x, _ = split(problem, first_batch(problem, 2))
+    try:
+        out = jax.eval_shape(predict, problem_model(taken), x, problem.state)
+    except Exception as error:
+        line = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"`predict` fails on the inputs: {line}") from error
+    shape = getattr(out, "shape", ())
+    if len(shape) != 2 or task_of(problem) != "classification":
+        return
+    classes, y = max(shape[1], 2), np.asarray(targets)
+    if y.min() < 0 or y.max() >= classes:
+        raise InputError(
+            f"The labels run from {y.min()} to {y.max()}, but the model has "
+            f"{shape[1]} outputs, for classes 0 to {classes - 1}. Renumber the labels "
+            "or widen the output layer."
+        )
+
+
+def problem_model(taken: pytree.Trainable) -> PyTree:
+    """A model put together again, for tracing."""
+    return taken.merge(taken.params, taken.rest)

@@ -4,12 +4,16 @@ A recipe is data so that a prescription can be a small change of it, shown as a 
 applied, tested and undone: `dataclasses.replace(recipe, learning_rate=0.01)`.
 """
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, fields
+from typing import Any, Literal
 
+import jax
 import optax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PyTree
+
+from ..core.errors import InputError
 
 
 Schedule = Callable[[Float[Array, ""] | int], Float[Array, ""] | float]
@@ -58,3 +62,110 @@ class Recipe:
     shuffle: bool = True
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     seed: int = 0
+
+
+OPTIMISERS = {
+    "sgd": lambda r: optax.identity(),
+    "momentum": lambda r: optax.trace(r.momentum),
+    "nesterov": lambda r: optax.trace(r.momentum, nesterov=True),
+    "adagrad": lambda r: optax.scale_by_rss(),
+    "rmsprop": lambda r: optax.scale_by_rms(),
+    "adam": lambda r: optax.scale_by_adam(r.beta1, r.beta2, r.epsilon),
+    "adamw": lambda r: optax.scale_by_adam(r.beta1, r.beta2, r.epsilon),
+    "lion": lambda r: optax.scale_by_lion(r.beta1, r.beta2),
+}
+
+
+def optimiser(recipe: Recipe, total: int) -> optax.GradientTransformation:
+    """The Optax transformation that a recipe describes, for a run of `total` updates.
+
+    Decay is decoupled and applies to arrays of two or more axes, so that biases and
+    normalisation scales are left alone (Loshchilov & Hutter 2019).
+    """
+    clip = (
+        [] if recipe.clip_norm is None else [optax.clip_by_global_norm(recipe.clip_norm)]
+    )
+    if isinstance(recipe.optimizer, optax.GradientTransformation):
+        return optax.chain(*clip, recipe.optimizer)
+    decay = (
+        [optax.add_decayed_weights(recipe.weight_decay, mask=_matrices)]
+        if recipe.weight_decay
+        else []
+    )
+    return optax.chain(
+        *clip,
+        OPTIMISERS[recipe.optimizer](recipe),
+        *decay,
+        optax.scale_by_learning_rate(rate(recipe, total)),
+    )
+
+
+def rate(recipe: Recipe, total: int) -> Schedule:
+    """The learning rate as a function of the number of updates done."""
+    if callable(recipe.learning_rate):
+        return recipe.learning_rate
+    peak, after = recipe.learning_rate, max(total - recipe.warmup, 1)
+    rest = {
+        "constant": lambda: optax.constant_schedule(peak),
+        "cosine": lambda: optax.cosine_decay_schedule(peak, after),
+        "linear": lambda: optax.linear_schedule(peak, 0.0, after),
+    }[recipe.schedule]()
+    if recipe.warmup == 0:
+        return rest
+    rise = optax.linear_schedule(peak / recipe.warmup, peak, recipe.warmup)
+    return optax.join_schedules([rise, rest], [recipe.warmup])
+
+
+def _matrices(params: PyTree) -> PyTree:
+    return jax.tree.map(lambda p: p.ndim >= 2, params)
+
+
+def length(recipe: Recipe, examples: int | None) -> int | None:
+    """How many updates a run has; None when only the data's end will tell."""
+    if recipe.steps is not None:
+        return recipe.steps
+    if examples is None:
+        return None
+    size = min(recipe.batch_size, examples) * recipe.accumulate
+    return max(1, math.ceil(recipe.epochs * examples / size))
+
+
+def describe(recipe: Recipe) -> dict[str, Any]:
+    """The recipe as JSON can say it."""
+    result = {}
+    for field in fields(recipe):
+        value = getattr(recipe, field.name)
+        plain = value is None or isinstance(value, str | int | float | bool)
+        result[field.name] = value if plain else f"<{type(value).__name__}>"
+    return result
+
+
+def check(recipe: Recipe) -> None:
+    """Raise `InputError` for a recipe that no run could follow."""
+    if isinstance(recipe.optimizer, str) and recipe.optimizer not in OPTIMISERS:
+        raise InputError(
+            f"There is no optimiser {recipe.optimizer!r}; choose one of "
+            f"{', '.join(OPTIMISERS)}, or give an Optax transformation."
+        )
+    if recipe.precision not in ("float32", "bfloat16", "float16"):
+        raise InputError(
+            f"`precision` must be float32, bfloat16 or float16, not {recipe.precision!r}."
+        )
+    if recipe.schedule not in ("constant", "cosine", "linear"):
+        raise InputError(
+            f"`schedule` must be constant, cosine or linear, not {recipe.schedule!r}."
+        )
+    positive = {"batch_size": 1, "accumulate": 1, "epochs": 0, "steps": 1}
+    for name, least in positive.items():
+        value = getattr(recipe, name)
+        bad = value is not None and not (value >= least and value > 0)
+        if bad or (isinstance(value, float) and not math.isfinite(value)):
+            raise InputError(f"`{name}` must be a positive number, not {value}.")
+    for name in ("learning_rate", "clip_norm"):
+        value = getattr(recipe, name)
+        if value is None or callable(value):
+            continue
+        if not (isinstance(value, int | float) and 0 < value < math.inf):
+            raise InputError(f"`{name}` must be a positive number, not {value}.")
+    if recipe.warmup < 0 or recipe.weight_decay < 0:
+        raise InputError("`warmup` and `weight_decay` cannot be negative.")

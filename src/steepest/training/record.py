@@ -23,10 +23,9 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Num, Int
+from jaxtyping import Int, Num, PyTree
 
 from ..core import archive
-from ..core.errors import InputError
 
 
 SCHEMA = 1
@@ -78,3 +77,72 @@ class Record:
         value = np.asarray([np.asarray(v) for v in self._values[name]])
         step = np.asarray(self._steps[name], np.int64)
         return Series(step, value, self._labels.get(name, ()))
+
+    def extend(self, name: str, steps: Sequence[int], values: Sequence[Any]) -> None:
+        """Append many values to a series at once."""
+        self._steps.setdefault(name, []).extend(map(int, steps))
+        self._values.setdefault(name, []).extend(values)
+
+    def truncate(self, step: int) -> None:
+        """Forget what was measured after `step` updates."""
+        for name, steps in self._steps.items():
+            keep = [i for i, s in enumerate(steps) if s <= step]
+            self._values[name] = [self._values[name][i] for i in keep]
+            self._steps[name] = [steps[i] for i in keep]
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the record to `path`, whole or not at all.
+
+        Raises `InputError` when the directory cannot be written.
+        """
+        archive.write(path, "record", SCHEMA, *pack(self))
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> "Record":
+        """Read a record; `InputError` when it is missing or damaged."""
+        return unpack(archive.read(path, "record", SCHEMA))
+
+
+def pack(record: Record) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """A record as arrays and JSON-able values."""
+    arrays: dict[str, np.ndarray] = {}
+    labels, plain = {}, {}
+    for name, series in record.series.items():
+        arrays[f"step/{name}"] = series.step
+        arrays[f"value/{name}"] = series.value
+        labels[name] = list(series.labels)
+    for name, fact in record.facts.items():
+        if isinstance(fact, np.ndarray) or hasattr(fact, "__array__"):
+            arrays[f"fact/{name}"] = np.asarray(fact)
+        else:
+            plain[name] = jsonable(fact)
+    meta = {"labels": labels, "facts": plain, "missing": dict(record.missing)}
+    return arrays, {**meta, "run": jsonable(record.meta)}
+
+
+def unpack(packed: archive.Archive) -> Record:
+    """The inverse of `pack`."""
+    arrays, meta = packed
+    record = Record(dict(meta["facts"]), dict(meta["missing"]), dict(meta["run"]))
+    for name in arrays:
+        kind, _, rest = name.partition("/")
+        if kind == "step":
+            record.extend(rest, arrays[name].tolist(), list(arrays[f"value/{rest}"]))
+            if meta["labels"].get(rest):
+                record._labels[rest] = tuple(meta["labels"][rest])
+        elif kind == "fact":
+            record.facts[rest] = arrays[name]
+    return record
+
+
+def jsonable(value: PyTree) -> Any:
+    """`value` with NumPy's numbers and tuples turned into Python's, for JSON."""
+    if isinstance(value, Mapping):
+        return {str(k): jsonable(v) for k, v in value.items()}
+    if isinstance(value, tuple | list | set | frozenset):
+        return [jsonable(v) for v in value]
+    if hasattr(value, "tolist"):
+        return jsonable(value.tolist())
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    return str(value)
