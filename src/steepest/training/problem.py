@@ -307,7 +307,12 @@ def _check_labels(problem: Problem, taken: pytree.Trainable) -> None:
         return
     x, _ = split(problem, first_batch(problem, 2))
     try:
-        out = jax.eval_shape(predict, problem_model(taken), x, problem.state)
+        out = jax.eval_shape(
+            lambda params, rest, x: predict(taken.merge(params, rest), x, problem.state),
+            taken.params,
+            taken.rest,
+            x,
+        )
     except Exception as error:
         line = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"`predict` fails on the inputs: {line}") from error
@@ -322,7 +327,3 @@ def _check_labels(problem: Problem, taken: pytree.Trainable) -> None:
             "or widen the output layer."
         )
 
-
-def problem_model(taken: pytree.Trainable) -> PyTree:
-    """A model put together again, for tracing."""
-    return taken.merge(taken.params, taken.rest)

@@ -86,18 +86,30 @@ def optimiser(recipe: Recipe, total: int) -> optax.GradientTransformation:
         [] if recipe.clip_norm is None else [optax.clip_by_global_norm(recipe.clip_norm)]
     )
     if isinstance(recipe.optimizer, optax.GradientTransformation):
-        return optax.chain(*clip, recipe.optimizer)
+        return lenient(optax.chain(*clip, recipe.optimizer))
     decay = (
         [optax.add_decayed_weights(recipe.weight_decay, mask=_matrices)]
         if recipe.weight_decay
         else []
     )
-    return optax.chain(
-        *clip,
-        OPTIMISERS[recipe.optimizer](recipe),
-        *decay,
-        optax.scale_by_learning_rate(rate(recipe, total)),
+    return lenient(
+        optax.chain(
+            *clip,
+            OPTIMISERS[recipe.optimizer](recipe),
+            *decay,
+            optax.scale_by_learning_rate(rate(recipe, total)),
+        )
     )
+
+
+def lenient(chain: optax.GradientTransformation) -> optax.GradientTransformation:
+    """The same under any setting of type promotion: Optax mixes int32 with float."""
+
+    def update(g: PyTree, state: PyTree, params: PyTree = None) -> tuple[PyTree, PyTree]:
+        with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+            return chain.update(g, state, params)
+
+    return optax.GradientTransformation(chain.init, update)
 
 
 def rate(recipe: Recipe, total: int) -> Schedule:
