@@ -86,10 +86,10 @@ def capture(
     wanted = _selection(what)
     keep = reduce or (lambda site, value: value)
 
-    def with_capture(*args: Any) -> tuple[Any, dict[str, PyTree]]:
-        program = jaxpr.trace(fun, *args)
-        outs, seen = _run(program.closed, jax.tree.leaves(args), wanted, keep, None)
-        return jax.tree.unflatten(program.out_tree, outs), seen
+    def with_capture(*args: Any, **kwargs: Any) -> tuple[Any, dict[str, PyTree]]:
+        program = jaxpr.trace(fun, *args, **kwargs)
+        outs, seen = _run(program.closed, program.values, wanted, keep, None)
+        return program.result(outs), seen
 
     return with_capture
 
@@ -226,17 +226,12 @@ def _call(equation: jaxpr.Equation, values: Any, inside: Any) -> tuple[list, See
     if call.kind in ("custom_jvp", "custom_vjp"):
         _, found = inside(call.body, list(map(lax.stop_gradient, values)), equation)
         return equation.bind(*values), found
-    if call.kind == "remat":
-        options = {k: equation.params[k] for k in ("prevent_cse", "policy")}
-        again = jax.checkpoint(lambda *v: inside(call.body, v, equation), **options)
-        return again(*values)
-    return inside(call.body, values, equation)
+    return call.wrap(lambda *v: inside(call.body, v, equation))(*values)
 
 
 def _scan(equation: jaxpr.Equation, values: Any, inside: Any) -> tuple[list, Seen]:
     scan = equation.control
-    n, m = scan.num_consts, scan.num_consts + scan.num_carry
-    consts, carry, xs = values[:n], values[n:m], values[m:]
+    consts, carry, xs = scan.split(values)
 
     def step(carry: Any, x: Any) -> Any:
         outs, found = inside(scan.body, [*consts, *carry, *x], equation)
@@ -244,8 +239,8 @@ def _scan(equation: jaxpr.Equation, values: Any, inside: Any) -> tuple[list, See
 
     carry, (ys, found) = lax.scan(
         step,
-        list(carry),
-        list(xs),
+        carry,
+        xs,
         length=scan.length,
         reverse=scan.reverse,
         unroll=scan.unroll,
@@ -255,9 +250,7 @@ def _scan(equation: jaxpr.Equation, values: Any, inside: Any) -> tuple[list, See
 
 def _while(equation: jaxpr.Equation, values: Any, inside: Any) -> tuple[list, Seen]:
     loop = equation.control
-    n = loop.num_condition_consts
-    m = n + loop.num_body_consts
-    tests, consts, carry = values[:n], values[n:m], list(values[m:])
+    tests, consts, carry = loop.split(values)
 
     def go_on(state: Any) -> Any:
         return inside(loop.condition, [*tests, *state[0]], equation)[0][0]
@@ -286,7 +279,9 @@ def _cond(equation: jaxpr.Equation, values: Any, inside: Any) -> tuple[list, See
 
         return run
 
-    outs, every = lax.switch(index, [branch(i) for i in range(len(branches))], *operands)
+    outs, every = lax.switch(
+        index, [branch(i) for i in range(len(branches))], *operands
+    )
     found: Seen = {}
     for which, some in enumerate(every):
         for name, value in some.items():

@@ -1,19 +1,22 @@
 """Programs as data: the one evaluation loop, and all that knows which JAX this is.
 
 JAX traces a function to a *jaxpr*, a list of equations in single-assignment form. Every
-analysis of a program is a different way to evaluate that list: with arrays it computes,
-with intervals it bounds, with pairs (x, ẋ) it differentiates. So an analysis consists of
+analysis of a program is a different way to evaluate that list: arrays give values,
+intervals bounds, pairs (x, ẋ) derivatives. So an analysis consists of
 
 - a type of value, entered from constants by `lift`;
 - a table `rules` from primitives to `rule(equation, *values) -> value(s)`;
 - a `default` for primitives without a rule. It is never an error to have none: the
-  result is whatever the analysis takes for "unknown", and `unseen` lists the place.
+  result is whatever the analysis takes for "unknown", and `unseen` counts the places.
 
 Control flow reaches a rule as one of four types with plain fields: `Call` (jit, remat,
-functions with custom derivatives), `Scan`, `While`, `Cond`. They are keys of the table as
-well; a `Call` without a rule is entered. No other file reads their parameters, and no
+functions with custom derivatives), `Scan`, `While`, `Cond`. They are keys of the table
+too; a `Call` without a rule is entered. No other file reads their parameters, and no
 other file knows versions of JAX: from 0.11 on a `ClosedJaxpr` is a `Jaxpr`, and a scan
 counts its operands by the trees `ft_in`, no longer by two numbers.
+
+What rules compute is traced under the line of the equation that they stand for, so a
+program that was interpreted once still knows its places when it is read again.
 
 References
     Frostig, Johnson & Leary (2018), Compiling machine learning programs via high-level
@@ -23,15 +26,18 @@ References
 import functools
 import os
 import sysconfig
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
+import numpy as np
+from jax._src import source_info_util  # `user_context` alone: see `Equation.context`
 from jax.extend import core
 
 
-Closed = core.ClosedJaxpr
+Closed: TypeAlias = core.ClosedJaxpr
 Rules = Mapping[Any, Callable]  # keys: primitives, their names, or Call, Scan, ...
 
 
@@ -56,11 +62,12 @@ class Call:
     kind: str  # "jit", "custom_jvp", "custom_vjp", "remat", "call"
     name: str  # of the function: "relu"
     body: Closed
+    wrap: Callable[[Callable], Callable]  # gives another body the same treatment
 
 
 @dataclass(frozen=True)
 class Scan:
-    """`body(consts, carry, x) -> (carry, y)`, `length` times; operands in that order."""
+    """`body(consts, carry, x) -> (carry, y)`, `length` times, in that order."""
 
     body: Closed
     num_consts: int
@@ -68,6 +75,11 @@ class Scan:
     length: int
     reverse: bool
     unroll: int
+
+    def split(self, values: Sequence[Any]) -> tuple[list[Any], list[Any], list[Any]]:
+        """Operands as (constants, initial carry, sequences)."""
+        n, m = self.num_consts, self.num_consts + self.num_carry
+        return list(values[:n]), list(values[n:m]), list(values[m:])
 
 
 @dataclass(frozen=True)
@@ -81,6 +93,12 @@ class While:
     body: Closed
     num_condition_consts: int
     num_body_consts: int
+
+    def split(self, values: Sequence[Any]) -> tuple[list[Any], list[Any], list[Any]]:
+        """Operands as (the condition's constants, the body's, initial carry)."""
+        n = self.num_condition_consts
+        m = n + self.num_body_consts
+        return list(values[:n]), list(values[n:m]), list(values[m:])
 
 
 @dataclass(frozen=True)
@@ -97,7 +115,22 @@ class Equation:
     eqn: core.JaxprEqn
     place: Place
     path: tuple[str, ...]  # names of the calls and loops around it
-    control: Call | Scan | While | Cond | None
+    control: Any  # Call, Scan, While or Cond; None for an ordinary primitive
+    traceback: Any = None  # jaxlib's, that `place` was read from
+
+    @property
+    def library(self) -> tuple[str, ...]:
+        """Library functions between the user's line and the equation, outermost first.
+
+        `jax.nn.gelu` and `jax.nn.softmax` are inlined where they are called, so that
+        this is where their names remain.
+        """
+        return library_of(self.eqn.source_info.traceback)
+
+    @property
+    def context(self) -> Any:
+        """A context in which JAX gives new equations the place of this one."""
+        return source_info_util.user_context(self.traceback)
 
     @property
     def primitive(self) -> str:
@@ -129,23 +162,59 @@ class Equation:
 
 
 class NotAnalysed(NamedTuple):
-    """A primitive that an analysis had no rule for, and where."""
+    """A primitive that an analysis had no rule for, where, and how often."""
 
     primitive: str
     place: Place
+    count: int
 
 
 class Program(NamedTuple):
-    """A traced function."""
+    """A traced function, as a function of the arrays in its arguments.
+
+    Leaves of arguments or results that are not arrays (an activation function in an
+    Equinox module, a name, a flag) belong to the program itself.
+    """
 
     closed: Closed
-    out_tree: Any  # PyTreeDef
+    values: list[Any]  # the arrays that it was traced at, operands of `closed`
+    result: Callable[[Sequence[Any]], Any]  # what the function returns, from outputs
 
 
-def trace(fun: Callable, *args: Any) -> Program:
+def trace(fun: Callable, *args: Any, **kwargs: Any) -> Program:
     """Trace `fun` at `args`, arrays or `ShapeDtypeStruct`s; nothing is computed."""
-    closed, shape = jax.make_jaxpr(fun, return_shape=True)(*args)
-    return Program(closed, jax.tree.structure(shape))
+    leaves, tree = jax.tree.flatten((args, kwargs))
+    traced = [isinstance(leaf, (*ARRAYS, jax.ShapeDtypeStruct)) for leaf in leaves]
+    returned: dict[str, Any] = {}
+
+    def flat(*values: Any) -> list[Any]:
+        rest = iter(values)
+        filled = [next(rest) if t else x for t, x in zip(traced, leaves, strict=True)]
+        args, kwargs = jax.tree.unflatten(tree, filled)
+        outs, returned["tree"] = jax.tree.flatten(fun(*args, **kwargs))
+        returned["outs"] = [None if _is_value(out) else out for out in outs]
+        returned["computed"] = [_is_value(out) for out in outs]
+        return [out for out in outs if _is_value(out)]
+
+    def result(outs: Sequence[Any]) -> Any:
+        rest = iter(outs)
+        filled = [
+            next(rest) if computed else out
+            for computed, out in zip(
+                returned["computed"], returned["outs"], strict=True
+            )
+        ]
+        return jax.tree.unflatten(returned["tree"], filled)
+
+    values = [leaf for leaf, t in zip(leaves, traced, strict=True) if t]
+    return Program(jax.make_jaxpr(flat)(*values), values, result)
+
+
+ARRAYS = (jax.Array, np.ndarray, np.generic)
+
+
+def _is_value(leaf: Any) -> bool:
+    return isinstance(leaf, (*ARRAYS, bool, int, float, complex))
 
 
 def evaluate(
@@ -155,14 +224,16 @@ def evaluate(
     lift: Callable[[Any], Any],
     rules: Rules,
     default: Callable[..., Any],
-    unseen: list[NotAnalysed] | None = None,
+    unseen: Counter | None = None,
     around: Equation | None = None,
 ) -> list[Any]:
     """Evaluate a program under another interpretation; see the module docstring.
 
     A rule gets the `Equation` and the values of its operands, and returns one value, or
-    a list where the primitive has several results. `around` is the equation whose body
-    this is: it lends its place to equations that have none of their own.
+    a list where the primitive has several results; or `NotImplemented`, and then it is
+    as if there were no rule. `unseen` counts what went to `default`; read it with
+    `not_analysed`. `around` is the equation whose body this is: it lends its place to
+    equations that have none of their own.
     """
     jaxpr = closed.jaxpr
     env = dict(zip(jaxpr.constvars, map(lift, closed.consts), strict=True))
@@ -174,26 +245,27 @@ def evaluate(
     for eqn in jaxpr.eqns:
         equation = describe(eqn, around)
         values = [read(atom) for atom in eqn.invars]
-        rule = rules.get(eqn.primitive, rules.get(eqn.primitive.name))
-        if rule is None:
-            rule = rules.get(type(equation.control))
+        rule = rules.get(eqn.primitive) or rules.get(eqn.primitive.name)
+        rule = rule or rules.get(type(equation.control))
+        out = NotImplemented
         try:
-            if rule is not None:
-                out = rule(equation, *values)
-            elif isinstance(equation.control, Call):
-                out = evaluate(
-                    equation.control.body,
-                    values,
-                    lift=lift,
-                    rules=rules,
-                    default=default,
-                    unseen=unseen,
-                    around=equation,
-                )
-            else:
-                if unseen is not None:
-                    unseen.append(NotAnalysed(eqn.primitive.name, equation.place))
-                out = default(equation, *values)
+            with equation.context:
+                if rule is not None:
+                    out = rule(equation, *values)
+                if out is NotImplemented and isinstance(equation.control, Call):
+                    out = evaluate(
+                        equation.control.body,
+                        values,
+                        lift=lift,
+                        rules=rules,
+                        default=default,
+                        unseen=unseen,
+                        around=equation,
+                    )
+                elif out is NotImplemented:
+                    if unseen is not None:
+                        unseen[eqn.primitive.name, equation.place] += 1
+                    out = default(equation, *values)
         except Exception as error:
             if equation.place != NOWHERE:
                 error.add_note(f"in `{equation.name}` at {equation.place}")
@@ -201,6 +273,12 @@ def evaluate(
         outs = out if isinstance(out, list) else [out]
         env.update(zip(eqn.outvars, outs, strict=True))
     return [read(atom) for atom in jaxpr.outvars]
+
+
+def not_analysed(unseen: Counter) -> tuple[NotAnalysed, ...]:
+    """What `evaluate` counted in `unseen`, most frequent first."""
+    common = unseen.most_common()
+    return tuple(NotAnalysed(name, place, n) for (name, place), n in common)
 
 
 def equations(closed: Closed, around: Equation | None = None) -> Iterator[Equation]:
@@ -227,13 +305,14 @@ def bodies(control: Call | Scan | While | Cond | None) -> tuple[Closed, ...]:
 
 def describe(eqn: core.JaxprEqn, around: Equation | None = None) -> Equation:
     """The equation with its place in the user's source and its control flow read."""
-    place = place_of(eqn.source_info.traceback)
+    traceback = eqn.source_info.traceback
+    place, own = place_of(traceback)
     path: tuple[str, ...] = ()
     if around is not None:
         path = (*around.path, around.name)
-        if place == NOWHERE:
-            place = around.place
-    return Equation(eqn, place, path, control_of(eqn))
+        if not own and around.place != NOWHERE:
+            place, traceback = around.place, around.traceback
+    return Equation(eqn, place, path, control_of(eqn), traceback)
 
 
 # -- What differs between versions of JAX ---------------------------------------------
@@ -250,9 +329,9 @@ CALLS = {
     "checkpoint": "remat",
     "closed_call": "call",
     "core_call": "call",
-    "custom_lin": "call",
-    "run_state": "call",
+    "composite": "call",
 }
+BODIES = ("jaxpr", "call_jaxpr", "fun_jaxpr")  # where those keep the called function
 
 
 def control_of(eqn: core.JaxprEqn) -> Call | Scan | While | Cond | None:
@@ -278,11 +357,20 @@ def control_of(eqn: core.JaxprEqn) -> Call | Scan | While | Cond | None:
     if name == "cond":
         return Cond(tuple(map(_closed, params["branches"])))
     if name in CALLS:
-        inner = list(core.jaxprs_in_params(params))
-        if len(inner) == 1 and len(_closed(inner[0]).jaxpr.invars) == len(eqn.invars):
-            body = _closed(inner[0])
-            return Call(CALLS[name], params.get("name") or _function_name(body), body)
+        inner = next((params[k] for k in BODIES if k in params), None)
+        if inner is not None and len(_closed(inner).jaxpr.invars) == len(eqn.invars):
+            body = _closed(inner)
+            called = str(params.get("name") or _function_name(body))
+            return Call(CALLS[name], called, body, _wrap(CALLS[name], params))
     return None
+
+
+def _wrap(kind: str, params: Mapping[str, Any]) -> Callable[[Callable], Callable]:
+    """For `remat`, the same `jax.checkpoint`; else the function as it is."""
+    if kind != "remat":
+        return lambda fun: fun
+    options = {"prevent_cse": params["prevent_cse"], "policy": params["policy"]}
+    return functools.partial(jax.checkpoint, **options)
 
 
 def _closed(jaxpr: Any) -> Closed:
@@ -301,41 +389,79 @@ def _function_name(closed: Closed) -> str:
     return str(getattr(info, "func_src_info", "") or "call").split(" at ")[0]
 
 
-# -- Where in the user's source ---------------------------------------------------------
+# -- Where in the user's source --------------------------------------------------------
 
 
-LIBRARIES = ("jax", "jaxlib", "equinox", "flax", "optax", "jaxtyping", "beartype", "haiku")
-OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-USERS_ROOMS = ("problems",)  # programs that we ship, read as a user's would be
-STANDARD = sysconfig.get_paths()["stdlib"]
+LIBRARIES = (
+    "jax",
+    "jaxlib",
+    "equinox",
+    "flax",
+    "optax",
+    "jaxtyping",
+    "beartype",
+    "haiku",
+)
+OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+CALLERS = ("core", "training", "learning", "checkup", "curvature", "cli", "frontends")
+STANDARD = os.path.realpath(sysconfig.get_paths()["stdlib"]) + os.sep
+TYPED = ("<stdin>", "<string>", "<ipython")  # code that has no file
 
 
-def place_of(traceback: Any) -> Place:  # jaxlib's Traceback, or None
-    """The innermost line of a traceback that is not in a library.
+def place_of(traceback: Any) -> tuple[Place, bool]:  # jaxlib's Traceback, or None
+    """The innermost line of a traceback that is the user's, and True.
 
-    A function that JAX traced on its own (`jax.nn.silu` is jitted) has no such line;
-    then the equation that calls it lends its own.
+    A function that JAX traced on its own (`jax.nn.silu` is jitted) has no such line:
+    `NOWHERE` and False, and the equation that calls it lends its own. Our rooms that
+    are part of programs (`nn`, `problems`) speak only where no user's line does, and
+    the search ends at those that call programs (`training`, `checkup`): whoever called
+    them did not write the program.
     """
-    return NOWHERE if traceback is None else _place_of(traceback)
+    return (NOWHERE, False) if traceback is None else _place_of(traceback)
 
 
-@functools.lru_cache(maxsize=20_000)
-def _place_of(traceback: Any) -> Place:
+@functools.lru_cache(maxsize=8192)
+def _place_of(traceback: Any) -> tuple[Place, bool]:
+    guest = NOWHERE
     for frame in traceback.frames:
-        if not in_library(frame.file_name):
-            return Place(frame.file_name, frame.line_num, frame.function_name)
-    return NOWHERE
+        kind = kind_of(frame.file_name)
+        if kind == "caller":
+            break
+        if kind == "library" or _generated(frame):
+            continue
+        place = Place(frame.file_name, frame.line_num, frame.function_name)
+        if kind == "user":
+            return place, True
+        guest = place if guest == NOWHERE else guest
+    return guest, False
 
 
-@functools.lru_cache(maxsize=20_000)
-def in_library(file: str) -> bool:
-    """Whether a file belongs to a library rather than to the user's program."""
+def _generated(frame: Any) -> bool:
+    """Whether a frame is of a method that `dataclasses` or `collections` wrote."""
+    name = frame.function_name.rpartition(".")[2]
+    return frame.file_name == "<string>" and name in ("__init__", "__new__")
+
+
+@functools.lru_cache(maxsize=8192)
+def library_of(traceback: Any) -> tuple[str, ...]:
+    names: list[str] = []
+    for frame in traceback.frames if traceback is not None else ():
+        if kind_of(frame.file_name) != "library":
+            break
+        names.insert(0, frame.function_name)
+    return tuple(names)
+
+
+@functools.lru_cache(maxsize=8192)
+def kind_of(file: str) -> str:
+    """Whose a file is: "user", "library", "guest" (part of programs) or "caller"."""
     if file.startswith("<"):
-        return True
-    if file.startswith(OURS + os.sep):
-        return file[len(OURS) + 1 :].split(os.sep)[0] not in USERS_ROOMS
+        return "user" if file.startswith(TYPED) else "library"
+    if file.startswith(OURS):
+        room = file[len(OURS) :].split(os.sep)[0]
+        return "caller" if room in CALLERS else "guest"
     for packages in ("site-packages", "dist-packages"):
         _, found, rest = file.rpartition(f"{os.sep}{packages}{os.sep}")
         if found:
-            return rest.split(os.sep)[0] in LIBRARIES
-    return file.startswith(STANDARD + os.sep)
+            return "library" if rest.split(os.sep)[0] in LIBRARIES else "user"
+    return "library" if file.startswith(STANDARD) else "user"

@@ -129,6 +129,4 @@ def _nnx(model: Any) -> Trainable:
         nnx.replace_by_pure_dict(r, new_rest)
         return nnx.merge(graphdef, p, r)
 
-    return Trainable(
-        nnx.to_pure_dict(params), nnx.to_pure_dict(rest), merge, split
-    )
+    return Trainable(nnx.to_pure_dict(params), nnx.to_pure_dict(rest), merge, split)

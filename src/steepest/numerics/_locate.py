@@ -45,7 +45,7 @@ def locate_nonfinite(
     """
     program = jaxpr.trace(fun, *args)
     births: list[Origin] = []
-    leaves = [jnp.asarray(a) for a in jax.tree.leaves(args)]
+    leaves = [jnp.asarray(a) for a in program.values]
     outs = _run(program.closed, leaves, births, where, None, None)
     if all(map(_finite, outs)) or not births:
         return None
