@@ -1,60 +1,107 @@
 """The sharpness λ_max of the loss on the probe batch, followed while training.
 
 Each measurement starts Lanczos from the last one's eigenvector, which moves slowly, so
-that few products suffice; the residual ‖Hv − λv‖ that comes with it says how good it is.
+that few products suffice; the residual ‖Hv − λv‖ beside it says how good it is.
 
-Reference: Cohen et al. (2021), Gradient descent on neural networks typically occurs at
-the edge of stability.
+Adam and its kin divide the gradient by P = √v̂ + ε, so that it is the eigenvalues of
+
+    P^{-1/2} H P^{-1/2}                                                      (1)
+
+that their step size meets. Where the optimiser's state holds second moments v, the
+largest eigenvalue of (1) is followed too, as `sharpness.preconditioned`.
+
+References
+    Cohen et al. (2021), Gradient descent on neural networks typically occurs at the
+    edge of stability.
+    Cohen et al. (2022), Adaptive gradient methods at the edge of stability.   -- (1)
 """
 
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
 from jaxtyping import Array, PyTree
 
-from ...curvature import sharpness
+from ...curvature import preconditioned, sharpness
+from ..recipe import Recipe
 from ..step import Carry, loss_of
 from ._probe import Context, Measure, Probe, Snapshot
 
 
 PRODUCTS = 8
-FIRST = 24  # from a random direction it takes more
+ROUNDS = 3  # of them for the first measurement, from a random direction
+SETTLED = 10  # updates before second moments mean anything
 
 
 def prepare(context: Context) -> Measure:
-    """Compile Lanczos once for the first measurement and once for the others."""
-    program = context.program
+    """Compile one Lanczos for all: with P = 1 the sharpness of (1) is that of H."""
+    program, recipe = context.program, context.recipe
 
+    @jax.jit
     def measure(
-        carry: Carry, batch: PyTree, key: Any, start: PyTree, products: int
+        carry: Carry, batch: PyTree, key: Any, start: PyTree, P: PyTree
     ) -> tuple[Array, Array, PyTree]:
         def objective(params: PyTree) -> Array:
             return loss_of(program, params, carry.rest, carry.state, batch, key)[0]
 
-        found = sharpness(
-            objective, carry.params, key=key, num_products=products, start=start
-        )
+        scaled, at = preconditioned(objective, carry.params, P)
+        found = sharpness(scaled, at, key=key, num_products=PRODUCTS, start=start)
         return found.value, found.residual, found.direction
 
-    run_once = jax.jit(measure, static_argnames="products")
-    direction: PyTree = None
+    params = program.taken.params
+    ones = jax.tree.map(jnp.ones_like, params)
+    directions: dict[str, PyTree] = {}
+
+    def follow(name: str, snapshot: Snapshot, P: PyTree) -> tuple[float, float]:
+        """λ_max and its residual, from the last direction of this name."""
+        rounds = 1 if name in directions else ROUNDS
+        direction = directions.pop(name, None)
+        if direction is None:
+            direction = random_like(params, context.key)
+        value = residual = float("nan")
+        for _ in range(rounds):
+            found = measure(snapshot.carry, context.batch, context.key, direction, P)
+            value, residual, direction = float(found[0]), float(found[1]), found[2]
+        if jnp.isfinite(value):
+            directions[name] = direction
+        return value, residual
 
     def run(snapshot: Snapshot) -> dict[str, Any]:
-        nonlocal direction
-        first = direction is None
-        value, residual, direction = run_once(
-            snapshot.carry,
-            context.batch,
-            context.key,
-            direction,
-            products=FIRST if first else PRODUCTS,
-        )
-        if not jnp.isfinite(value):
-            direction = None
-        return {"sharpness": value, "sharpness.residual": residual}
+        value, residual = follow("plain", snapshot, ones)
+        result = {"sharpness": value, "sharpness.residual": residual}
+        P = preconditioner(snapshot, recipe)
+        if P is not None:
+            result["sharpness.preconditioned"] = follow("scaled", snapshot, P)[0]
+        return result
 
     return run
+
+
+def preconditioner(snapshot: Snapshot, recipe: Recipe) -> PyTree | None:
+    """P = √v̂ + ε of the optimisers that have one, once their moments have settled."""
+    if snapshot.step < SETTLED or not isinstance(recipe.optimizer, str):
+        return None
+    moments = snapshot.carry.moments
+    if recipe.optimizer in ("adam", "adamw"):
+        v = optax.tree_utils.tree_get(moments, "nu")
+        count = optax.tree_utils.tree_get(moments, "count")
+        if v is None or not hasattr(count, "dtype"):
+            return None
+        seen = 1 - recipe.beta2 ** count.astype(jnp.float32)
+        return jax.tree.map(lambda v: jnp.sqrt(v / seen) + recipe.epsilon, v)
+    if recipe.optimizer == "rmsprop":
+        v = optax.tree_utils.tree_get(moments, "nu")
+        return None if v is None else jax.tree.map(lambda v: jnp.sqrt(v) + 1e-8, v)
+    return None
+
+
+def random_like(params: PyTree, key: Any) -> PyTree:
+    """A random direction in the structure of the parameters."""
+    leaves, tree = jax.tree.flatten(params)
+    keys = jax.random.split(key, len(leaves))
+    drawn = [jax.random.normal(k, x.shape, x.dtype) for k, x in zip(keys, leaves)]
+    return jax.tree.unflatten(tree, drawn)
 
 
 SHARPNESS = Probe("sharpness", prepare)
