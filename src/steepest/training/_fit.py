@@ -132,7 +132,11 @@ def _train(
                 stop = schedule.next(run.step)
                 if every is not None and directory is not None:
                     stop = min(stop, last_saved + every)
+                before, tick = run.step, time.perf_counter()
                 moved = run.advance(stop)
+                if run.step > before:
+                    took = (time.perf_counter() - tick) / (run.step - before)
+                    schedule.pace = min(schedule.pace, took)
                 if run.nonfinite is not None:
                     return "non-finite"
                 now = time.perf_counter()
@@ -409,7 +413,7 @@ class Run:
             "parameter_paths": list(pytree.paths(taken.params)),
             "seconds": earlier + seconds,
             "steps_per_second": self.step / max(seconds - schedule.seconds, 1e-9),
-            "overhead": schedule.spent / max(seconds - schedule.seconds, 1e-9),
+            "overhead": schedule.spent / max(schedule.pace * self.step, 1e-9),
             "probe_seconds": schedule.seconds,
             "ended": ended,
         }

@@ -38,7 +38,7 @@ class Schedule:
         self.spent = 0.0  # seconds in measurements, without compiling
         self.seconds = 0.0  # seconds in measurements, all told
         self.last: dict[str, int] = {}
-        self.clock = (0, time.perf_counter(), 0.0)
+        self.pace = np.inf  # seconds an update takes, at its best
         self.failed: set[str] = set()
 
     def due(self, step: int) -> bool:
@@ -67,7 +67,7 @@ class Schedule:
         self, step: int, carry: Carry, record: Record, last: bool = False
     ) -> Mapping[str, Any]:
         """Run the probes that are due; `last` runs all that did not just run."""
-        self._adapt(step)
+        self._adapt()
         result: dict[str, Any] = {}
         for probe, measure in self.probes:
             wanted = self._due(probe, step)
@@ -98,16 +98,8 @@ class Schedule:
                 record.add(name, step, np.asarray(value), labels)
         return result
 
-    def _adapt(self, step: int) -> None:
+    def _adapt(self) -> None:
         """Widen the interval where (1) asks for it."""
-        if not self.cost:
-            self.clock = (step, time.perf_counter(), self.seconds)
-            return
-        first, began, spent = self.clock
-        if step <= first:
-            return
-        training = time.perf_counter() - began - (self.seconds - spent)
-        per_step = max(training / (step - first), 1e-7)
-        least = sum(self.cost.values()) / (self.budget * per_step)
-        if least > self.interval:
-            self.interval = int(np.ceil(least))
+        if np.isfinite(self.pace):
+            least = sum(self.cost.values()) / (self.budget * max(self.pace, 1e-7))
+            self.interval = max(self.interval, int(np.ceil(least)))

@@ -74,6 +74,8 @@ def error_of(metric: str, mean: float, each: np.ndarray, examples: int) -> float
         return math.sqrt(max(mean * (1 - mean), 1 / examples) / examples)
     if len(each) < 2:
         return math.nan
+    if not np.isfinite(each).all():
+        return math.nan
     return float(np.std(each, ddof=1) / math.sqrt(len(each)))
 
 
