@@ -90,8 +90,10 @@ def fit(
     """
     recipe = Recipe() if recipe is None else recipe
     validate(problem, recipe)
-    if not 0 < budget:
-        raise InputError(f"`budget` must be a positive share of the time, not {budget}.")
+    if not budget > 0:
+        raise InputError(
+            f"`budget` must be a positive share of the time, not {budget}."
+        )
     run = Run(problem, recipe, mesh, steps_per_call, record or Record())
     schedule = Schedule(run.context(), probes, run.total, budget)
     directory = None if checkpoint is None else checkpoints.prepare(checkpoint)
@@ -140,7 +142,11 @@ def _train(
                 if run.nonfinite is not None:
                     return "non-finite"
                 now = time.perf_counter()
-                due = now - saved > 30 if every is None else run.step >= last_saved + every
+                due = (
+                    now - saved > 30
+                    if every is None
+                    else run.step >= last_saved + every
+                )
                 if directory is not None and due:
                     checkpoints.save(directory, run.frozen(), keep, best=False)
                     saved, last_saved = now, run.step
@@ -171,13 +177,21 @@ class Run:
         steps_per_call: int | None,
         record: Record,
     ) -> None:
-        self.problem, self.recipe, self.mesh, self.record = problem, recipe, mesh, record
+        self.problem, self.recipe, self.mesh, self.record = (
+            problem,
+            recipe,
+            mesh,
+            record,
+        )
         taken = pytree.trainable(problem.model)
         self.arrays = is_arrays(problem.data)
         examples = examples_in(problem.data) if self.arrays else None
         self.total = length(recipe, examples)
         self.program = Program(
-            taken, general_loss(problem), optimiser(recipe, self.total or 1), recipe.precision
+            taken,
+            general_loss(problem),
+            optimiser(recipe, self.total or 1),
+            recipe.precision,
         )
         self.key = jax.random.key(recipe.seed)
         # Steps give their input's memory away, so the user's own arrays are copied.
@@ -283,7 +297,7 @@ class Run:
         batch = np.stack([self.order.take(first + i) for i in range(SCAN)])
         steps = np.arange(first, first + SCAN, dtype=np.uint32)
         inputs = (self.data, batch, steps)
-        scanned, out = self.several(_copy(before), *inputs)  # compiles
+        scanned, _ = self.several(_copy(before), *inputs)  # compiles
         if not _same(scanned, self.carry):
             return
         tick = time.perf_counter()
@@ -439,5 +453,3 @@ def _same(a: PyTree, b: PyTree) -> bool:
 
     pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
     return all(bits(x) == bits(y) for x, y in pairs)
-
-

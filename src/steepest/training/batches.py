@@ -34,9 +34,7 @@ class Order:
         per_update = self.size * self.accumulate
         at = np.arange(step * per_update, (step + 1) * per_update, dtype=np.int64)
         epoch, place = np.divmod(at, self.examples)
-        parts = [
-            self.permutation(int(e))[place[epoch == e]] for e in np.unique(epoch)
-        ]
+        parts = [self.permutation(int(e))[place[epoch == e]] for e in np.unique(epoch)]
         flat = np.concatenate(parts).astype(np.int32)
         return flat.reshape(self.accumulate, self.size)
 
@@ -46,9 +44,9 @@ class Order:
             return np.arange(self.examples)
         if epoch not in self._epochs:
             generator = np.random.default_rng((self.seed, epoch))
-            self._epochs = {
-                e: p for e, p in self._epochs.items() if e >= epoch - 1
-            } | {epoch: generator.permutation(self.examples)}
+            self._epochs = {e: p for e, p in self._epochs.items() if e >= epoch - 1} | {
+                epoch: generator.permutation(self.examples)
+            }
         return self._epochs[epoch]
 
 

@@ -90,7 +90,9 @@ class Problem:
     targets: Callable[[Batch], PyTree] | None = None
     groups: tuple[Any, Any] | None = None  # arrays of any hashable labels
     name: str = "program"
-    notes: Mapping[str, Any] = field(default_factory=dict)  # JSON-able, goes into the record
+    notes: Mapping[str, Any] = field(
+        default_factory=dict
+    )  # JSON-able, goes into the record
 
 
 # -- Reading a problem ------------------------------------------------------------------
@@ -279,7 +281,9 @@ def _check_source(problem: Problem, source: Source, what: str) -> None:
         )
     sizes = {leaf.shape[0] if leaf.shape else None for leaf in jax.tree.leaves(source)}
     if None in sizes:
-        raise InputError(f"The {what} hold a scalar; every array needs an example axis.")
+        raise InputError(
+            f"The {what} hold a scalar; every array needs an example axis."
+        )
     if len(sizes) > 1:
         raise InputError(
             f"The arrays of the {what} have different numbers of examples: "
@@ -308,7 +312,9 @@ def _check_labels(problem: Problem, taken: pytree.Trainable) -> None:
     x, _ = split(problem, first_batch(problem, 2))
     try:
         out = jax.eval_shape(
-            lambda params, rest, x: predict(taken.merge(params, rest), x, problem.state),
+            lambda params, rest, x: predict(
+                taken.merge(params, rest), x, problem.state
+            ),
             taken.params,
             taken.rest,
             x,
@@ -326,4 +332,3 @@ def _check_labels(problem: Problem, taken: pytree.Trainable) -> None:
             f"{shape[1]} outputs, for classes 0 to {classes - 1}. Renumber the labels "
             "or widen the output layer."
         )
-

@@ -83,7 +83,9 @@ def optimiser(recipe: Recipe, total: int) -> optax.GradientTransformation:
     normalisation scales are left alone (Loshchilov & Hutter 2019).
     """
     clip = (
-        [] if recipe.clip_norm is None else [optax.clip_by_global_norm(recipe.clip_norm)]
+        []
+        if recipe.clip_norm is None
+        else [optax.clip_by_global_norm(recipe.clip_norm)]
     )
     if isinstance(recipe.optimizer, optax.GradientTransformation):
         return lenient(optax.chain(*clip, recipe.optimizer))
@@ -105,7 +107,9 @@ def optimiser(recipe: Recipe, total: int) -> optax.GradientTransformation:
 def lenient(chain: optax.GradientTransformation) -> optax.GradientTransformation:
     """The same under any setting of type promotion: Optax mixes int32 with float."""
 
-    def update(g: PyTree, state: PyTree, params: PyTree = None) -> tuple[PyTree, PyTree]:
+    def update(
+        g: PyTree, state: PyTree, params: PyTree = None
+    ) -> tuple[PyTree, PyTree]:
         with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
             return chain.update(g, state, params)
 

@@ -55,9 +55,7 @@ class Record:
         for name, value in values.items():
             self.add(name, step, value)
 
-    def add(
-        self, name: str, step: int, value: Any, labels: Sequence[str] = ()
-    ) -> None:
+    def add(self, name: str, step: int, value: Any, labels: Sequence[str] = ()) -> None:
         """Append one value to the series `name`, whose last axis `labels` may name."""
         self._steps.setdefault(name, []).append(int(step))
         self._values.setdefault(name, []).append(value)

@@ -28,7 +28,11 @@ class Schedule:
     """The probes of a run, prepared, and when they are next due."""
 
     def __init__(
-        self, context: Context, probes: Sequence[Probe], total: int | None, budget: float
+        self,
+        context: Context,
+        probes: Sequence[Probe],
+        total: int | None,
+        budget: float,
     ) -> None:
         self.budget = budget
         self.points = POINTS
@@ -83,7 +87,9 @@ class Schedule:
                 raise
             except Exception as error:  # a probe must not cost the run
                 line = (str(error).splitlines() or [""])[0]
-                record.missing[f"probe {probe.name}"] = f"{type(error).__name__}: {line}"
+                record.missing[f"probe {probe.name}"] = (
+                    f"{type(error).__name__}: {line}"
+                )
                 self.failed.add(probe.name)
                 continue
             took = time.perf_counter() - began

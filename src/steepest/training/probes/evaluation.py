@@ -37,7 +37,9 @@ def prepare(context: Context) -> Measure:
     """Cut both sets into equal parts and compile one evaluation for all of them."""
     problem, taken = context.problem, context.program.taken
     evaluate, predict = evaluator(problem), predictor(problem)
-    classify = predict is not None and task_of(problem, context.batch) == "classification"
+    classify = (
+        predict is not None and task_of(problem, context.batch) == "classification"
+    )
     sets = {"train": parts(problem, problem.data, context.recipe.seed)}
     if problem.validation is not None:
         sets["validation"] = parts(problem, problem.validation, context.recipe.seed)
@@ -82,7 +84,9 @@ def error_of(metric: str, mean: float, each: np.ndarray, examples: int) -> float
 def accuracy(outputs: Array, targets: Array) -> Array:
     """The share of right classes, from logits or probabilities, one or more a row."""
     n = outputs.shape[0]
-    labels = targets.argmax(-1) if targets.ndim == 2 and targets.shape[1] > 1 else targets
+    labels = (
+        targets.argmax(-1) if targets.ndim == 2 and targets.shape[1] > 1 else targets
+    )
     labels = labels.reshape(n).astype(jnp.int32)
     scores = outputs.reshape(n, -1)
     if scores.shape[1] > 1:
