@@ -97,7 +97,7 @@ def test_one_hot_labels_and_one_class_are_understood():
 
 
 @pytest.mark.parametrize(
-    "data", [(X * np.nan, Y), iter([(X, Y)]), (np.zeros((3, 5000)), Y[:3])]
+    "data", [(X * np.nan, Y), lambda: [(X, Y)], (np.zeros((3, 5000)), Y[:3])]
 )
 def test_data_that_cannot_be_compared_are_refused(data):
     with pytest.raises(InputError):

@@ -1,9 +1,9 @@
 """The ground floor: programs as data, pytrees, files, progress, meshes."""
 
 from ._capture import (
-    Site as Site,
     capture as capture,
     statistics as statistics,
+    unit_statistics as unit_statistics,
 )
 from .errors import InputError as InputError
 from .pytree import (
@@ -11,3 +11,4 @@ from .pytree import (
     paths as paths,
     trainable as trainable,
 )
+from .sites import Site as Site

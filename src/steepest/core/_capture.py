@@ -2,8 +2,8 @@
 
 `capture(f)` computes f and, beside the result, what passes through chosen *sites*: the
 inputs or outputs of non-linearities, the results of matrix products and convolutions,
-normalisations. It reads the jaxpr of f, so it needs no layers and no hooks, and works on
-any model of any framework.
+normalised values. It reads the jaxpr of f, so it needs no layers and no hooks, and
+works on any model of any framework.
 
 Derivatives stay what they were. A function with its own derivative rule that holds a
 site is called unchanged for the result, and evaluated a second time, on inputs through
@@ -12,11 +12,13 @@ around its body. So `jax.grad(capture(f), has_aux=True)` equals `jax.grad(f)`.
 
 Inside `scan` a captured value has the time steps as its first axis. Of a `while` loop
 it is that of the last turn; of a branch that was not taken it is NaN (zero for
-integers), as it is for a loop that never ran.
+integers), as it is for a loop that never ran. The condition of a loop is not looked at.
+
+What is a site is read off the equations around it: see `sites.py`.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -24,36 +26,16 @@ from jax import lax
 from jaxtyping import Array, PyTree, Shaped
 
 from . import jaxpr
-
-
-#: Functions known by name; what is inside of them is not a site of its own.
-NONLINEAR = frozenset(
-    "relu relu6 silu swish gelu elu selu celu leaky_relu softplus sigmoid hard_tanh "
-    "hard_sigmoid hard_silu hard_swish soft_sign mish log_sigmoid squareplus prelu "
-    "tanh".split()
-)
-PRIMITIVE_NONLINEAR = frozenset(("tanh", "logistic"))
-MATMUL = frozenset(("dot_general", "conv_general_dilated", "ragged_dot"))
-
-
-class Site(NamedTuple):
-    """A place in a program where a value can be captured."""
-
-    kind: str  # "nonlinearity", "matmul", "other"
-    name: str  # "relu", "dot_general"
-    place: jaxpr.Place
-    path: tuple[str, ...]  # names of the calls around it
-
-    def __str__(self) -> str:
-        where = str(self.place) if self.place.file else "?"
-        return f"{self.name} {where}"
+from .errors import InputError
+from .sites import Site, Sites
 
 
 Reduce = Callable[[Site, Shaped[Array, "..."]], PyTree]
 SELECTORS = {
     "nonlinearity.input": ("nonlinearity", "input"),
     "nonlinearity.output": ("nonlinearity", "output"),
-    "matmul.output": ("matmul", "output"),
+    "matmul": ("matmul", "output"),
+    "normalization": ("normalization", "output"),
 }
 
 
@@ -66,17 +48,19 @@ def capture(
 
     **Arguments**
 
-    - `fun`: any function of pytrees of arrays that JAX can trace.
-    - `what`: `"nonlinearity.input"`, `"nonlinearity.output"`, `"matmul.output"`, several
-      of these, or a predicate on a `Site` (then the outputs are captured).
+    - `fun`: any function that JAX can trace. Arguments and results are pytrees; leaves
+      that are no arrays are handed through.
+    - `what`: `"nonlinearity.input"`, `"nonlinearity.output"`, `"matmul"` (products and
+      convolutions), `"normalization"`, several of these, or a predicate on a `Site`
+      (then the outputs are captured).
     - `reduce`: applied to every captured value as it passes, `reduce(site, value)`; for
-      example `lambda site, x: statistics(x)`. Without it the values themselves are kept.
+      example `statistics` or `unit_statistics`. Without it the values are kept.
 
-    **Returns** a function of the same arguments. `captured` maps a readable, unique name
-    (`"relu model.py:31"`, then `"relu model.py:31#2"`) to what was captured there. It
-    composes with `jit`, `vmap` and `grad(..., has_aux=True)`.
+    **Returns** a function of the same arguments. `captured` maps a readable, unique
+    name (`"relu model.py:31"`, then `"relu model.py:31#2"`) to what was captured there.
+    It composes with `jit`, `vmap` and `grad(..., has_aux=True)`.
 
-    Raises `ValueError` for an unknown selector.
+    Raises `InputError` for an unknown selector.
 
     >>> import jax.numpy as jnp
     >>> y, seen = capture(lambda x: jnp.tanh(2 * x))(jnp.ones(3))
@@ -94,17 +78,42 @@ def capture(
     return with_capture
 
 
-def statistics(x: Shaped[Array, "..."]) -> dict[str, Array]:
+def statistics(site: Site, x: Shaped[Array, "..."]) -> dict[str, Array]:
     """Mean, standard deviation, least and greatest of a value, in float32.
 
-    Two reductions in one pass each: cheap enough to be left on while training. Where
-    the mean is far from zero compared with the deviation, the latter loses digits; it is
-    never NaN for finite input below 1e19.
+    Cheap enough to be left on while training (see `python -m benchmarks capture`).
     """
-    x = x.astype(jnp.float32)
-    mean, square = jnp.mean(x), jnp.mean(x * x)
-    std = jnp.sqrt(jnp.maximum(square - mean * mean, 0))
-    return {"mean": mean, "std": std, "min": jnp.min(x), "max": jnp.max(x)}
+    units = unit_statistics(site, x)
+    mean = jnp.mean(units["mean"])
+    within, between = units["std"] ** 2, (units["mean"] - mean) ** 2
+    return {
+        "mean": mean,
+        "std": jnp.sqrt(jnp.mean(within + between)),
+        "min": jnp.min(units["min"]),
+        "max": jnp.max(units["max"]),
+    }
+
+
+def unit_statistics(site: Site, x: Shaped[Array, "..."]) -> dict[str, Array]:
+    """The same four of every unit, over all axes but the site's `axis`.
+
+    For looking at: no gradient flows through them.
+    A ReLU unit whose greatest input is not positive is dead on this batch.
+    """
+    x = lax.stop_gradient(x).astype(jnp.float32)
+    x = jnp.moveaxis(x, site.axis, -1) if x.ndim else x[None]
+    x = x.reshape(-1, x.shape[-1])
+    # One library call for each moment: fused into a loop, x·x would take six times as
+    # long on a CPU. The price is that the deviation loses digits where it is less than
+    # a thousandth of the mean.
+    mean = jnp.sum(x, axis=0) / len(x)
+    square = jnp.einsum("nu,nu->u", x, x) / len(x)
+    return {
+        "mean": mean,
+        "std": jnp.sqrt(jnp.maximum(square - mean * mean, 0)),
+        "min": jnp.min(x, axis=0),
+        "max": jnp.max(x, axis=0),
+    }
 
 
 def _selection(what: Any) -> Callable[[Site], tuple[str, ...]]:
@@ -115,35 +124,11 @@ def _selection(what: Any) -> Callable[[Site], tuple[str, ...]]:
     for name in names:
         if name not in SELECTORS:
             known = ", ".join(f"'{s}'" for s in SELECTORS)
-            raise ValueError(f"`what` must be one of {known}, but is {name!r}.")
+            raise InputError(
+                f"`what` must be one of {known}, or a predicate, but is {name!r}."
+            )
     pairs = [SELECTORS[name] for name in names]
     return lambda site: tuple(side for kind, side in pairs if kind == site.kind)
-
-
-def site_of(equation: jaxpr.Equation) -> Site:
-    """What kind of site an equation is."""
-    name, kind = equation.name, "other"
-    if isinstance(equation.control, jaxpr.Call) and name in NONLINEAR:
-        kind = "nonlinearity"
-    elif equation.primitive in PRIMITIVE_NONLINEAR:
-        kind = "nonlinearity"
-    elif equation.primitive == "max" and _has_zero(equation):
-        name, kind = "relu", "nonlinearity"
-    elif equation.primitive in MATMUL:
-        kind = "matmul"
-    if kind == "nonlinearity" and not _floats(equation):
-        kind = "other"
-    return Site(kind, name, equation.place, equation.path)
-
-
-def _has_zero(equation: jaxpr.Equation) -> bool:
-    literals = [v.val for v in equation.eqn.invars if hasattr(v, "val")]
-    return any(jnp.ndim(v) == 0 and float(v) == 0 for v in literals)
-
-
-def _floats(equation: jaxpr.Equation) -> bool:
-    out = equation.outputs[0]
-    return jnp.issubdtype(out.dtype, jnp.floating) and len(out.shape) > 0
 
 
 Seen = dict[str, PyTree]
@@ -170,21 +155,30 @@ def _run(
     def inside(body: jaxpr.Closed, values: Any, equation: Any) -> tuple[list, Seen]:
         return _run(body, values, wanted, keep, equation)
 
+    sites = Sites(closed)
+
     def step(equation: jaxpr.Equation, *values: Any) -> list[Any]:
-        site = site_of(equation)
+        site = sites.site(equation)
+        if site is None:  # inside of a function that is known as a whole
+            return equation.bind(*values)
         sides = wanted(site)
         if sides or site.kind == "nonlinearity":
-            outs = equation.bind(*values)
-            for side in sides:
-                operand = _operand(equation, values) if side == "input" else outs[0]
-                suffix = f" {side}" if len(sides) > 1 else ""
-                note(f"{site}{suffix}", keep(site, operand))
-            return outs
+            return look(site, sides, equation, values)
         if equation.control is None or not _holds(equation, wanted):
             return equation.bind(*values)
         outs, found = CONTROL[type(equation.control)](equation, values, inside)
         for name, value in found.items():
             note(name, value)
+        return outs
+
+    def look(site: Site, sides: Any, equation: Any, values: Any) -> list[Any]:
+        several = len(sides) > 1
+        if "input" in sides and sites.begins(equation):
+            operand = values[sites.operand(equation)]
+            note(f"{site} input" if several else str(site), keep(site, operand))
+        outs = equation.bind(*values)
+        if "output" in sides and sites.ends(equation):
+            note(f"{site} output" if several else str(site), keep(site, outs[0]))
         return outs
 
     forms = (jaxpr.Call, jaxpr.Scan, jaxpr.While, jaxpr.Cond)
@@ -199,18 +193,15 @@ def _run(
     return outs, seen
 
 
-def _operand(equation: jaxpr.Equation, values: Sequence[Any]) -> Any:
-    """The operand of a non-linearity that is not a constant."""
-    shape = equation.outputs[0].shape
-    return next((v for v in values if jnp.shape(v) == shape), values[0])
-
-
 def _holds(equation: jaxpr.Equation, wanted: Wanted) -> bool:
     """Whether a wanted site lies inside an equation's control flow."""
     for body in jaxpr.bodies(equation.control):
+        sites = Sites(body)
         for eqn in body.jaxpr.eqns:
             inner = jaxpr.describe(eqn, equation)
-            site = site_of(inner)
+            site = sites.site(inner)
+            if site is None:
+                continue
             if wanted(site):
                 return True
             if site.kind != "nonlinearity" and _holds(inner, wanted):
@@ -218,7 +209,7 @@ def _holds(equation: jaxpr.Equation, wanted: Wanted) -> bool:
     return False
 
 
-# -- Control flow with sites inside -------------------------------------------------------
+# -- Control flow with sites inside ---------------------------------------------------
 
 
 def _call(equation: jaxpr.Equation, values: Any, inside: Any) -> tuple[list, Seen]:

@@ -24,7 +24,8 @@ the sharpness of z ↦ L(θ + P^{-1/2}z) at z = 0 (`preconditioned`).
 References
     Goodfellow, Bengio & Courville (2016), Deep Learning, §§4.3.1, 8.2.1.
     Cohen et al. (2021), Gradient descent on neural networks typically occurs at the
-    edge of stability; (2022), Adaptive gradient methods at the edge of stability. -- (3)
+    edge of stability.
+    Cohen et al. (2022), Adaptive gradient methods at the edge of stability.  -- (3)
 """
 
 from typing import NamedTuple

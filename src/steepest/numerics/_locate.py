@@ -1,13 +1,20 @@
-"""The first operation that makes a NaN or an infinity.
+"""The first operation that makes a NaN or an infinity that matters.
 
 A NaN spreads: by the time it is seen in the loss, thousands of operations carry it. The
 one to blame is the first whose operands are finite and whose result is not: log of 0,
-0/0, exp of 120. We evaluate the program operation by operation and note every such
-*birth*.
+0/0, exp of 120. We evaluate the program operation by operation and let every value that
+is not finite carry its *origin*: a new one where it is born, else that of the operand
+that it came from.
 
-Not every infinity is a fault. A mask of −inf before a softmax is meant, and a `where`
-may discard what is not finite. Hence a gate: when the outputs are finite nothing is
-blamed. And an infinity that is written down as a constant is nobody's birth.
+Not every infinity is a fault. A mask of −∞ before a softmax is meant, and a `where` may
+discard what is not finite. So a value that is finite again carries no origin, a `where`
+passes on that of the case it chose, and what is blamed is the origin of an *output*.
+When all outputs are finite nothing is. An infinity that is written down as a constant
+is nobody's birth; a NaN made from such, as in (−∞) − (−∞), is one.
+
+Parts of the program that end finite are not looked into, so loops cost what they cost.
+The operations run one by one: a fault that exists only under `jit`, where XLA rewrites
+(it folds (1 − p) + ε), is not seen here, and the answer is None.
 
 References
     Goodfellow, Bengio & Courville (2016), Deep Learning, §4.1.
@@ -33,27 +40,29 @@ class Origin(NamedTuple):
     operands: tuple[tuple[float, float], ...]  # least and greatest of each operand
     step: int | None  # the turn of the innermost loop it is in
     sentence: str
+    path: tuple[str, ...] = ()  # the calls and loops it is in; a turn as "scan[7]"
+
+
+class Traced(NamedTuple):
+    """A value; if it is not finite, whence, in the order of birth."""
+
+    value: Any  # array
+    origin: tuple[int, Origin] | None = None
 
 
 def locate_nonfinite(
     fun: Callable[..., Any], *args: Any, where: str = "value"
 ) -> Origin | None:
-    """Run `fun(*args)` one operation at a time; return the first birth of NaN or ±inf.
+    """Run `fun(*args)` one operation at a time; return the origin of its NaN or ±∞.
 
     None when all outputs are finite, or when what is not finite came in with the
-    arguments. `where` is only what the answer is labelled with.
+    arguments or stands in the program as a constant. `where` is only what the answer is
+    labelled with.
     """
     program = jaxpr.trace(fun, *args)
-    births: list[Origin] = []
-    leaves = [jnp.asarray(a) for a in program.values]
-    outs = _run(program.closed, leaves, births, where, None, None)
-    if all(map(_finite, outs)) or not births:
-        return None
-    nan = [b for b in births if "NaN" in b.sentence]
-    if any(bool(np.isnan(o).any()) for o in map(_floats, outs)) and nan:
-        first_nan = births.index(nan[0])
-        return births[0] if first_nan else nan[0]
-    return births[0]
+    values = [Traced(jnp.asarray(v)) for v in program.values]
+    outs = _Run(where).evaluate(program.closed, values, None, ())
+    return _first(outs)
 
 
 def locate_in_loss(
@@ -66,112 +75,165 @@ def locate_in_loss(
     return origin
 
 
-def _run(
-    closed: jaxpr.Closed,
-    args: Sequence[Any],
-    births: list[Origin],
-    where: str,
-    around: jaxpr.Equation | None,
-    turn: int | None,
-) -> list[Any]:
-    def inside(body: Any, values: Any, equation: Any, turn: int | None) -> list[Any]:
-        return _run(body, values, births, where, equation, turn)
+class _Run:
+    """One evaluation: rules over `Traced` values, and the count of births."""
 
-    def plain(equation: jaxpr.Equation, *values: Any) -> list[Any]:
-        outs = equation.bind(*values)
-        if all(map(_finite, values)) and not all(map(_finite, outs)):
-            births.append(_origin(equation, values, outs, where, turn))
-        return outs
+    def __init__(self, where: str) -> None:
+        self.where = where
+        self.births = 0
 
-    def call(equation: jaxpr.Equation, *values: Any) -> list[Any]:
-        return inside(equation.control.body, values, equation, turn)
+    def evaluate(
+        self,
+        closed: jaxpr.Closed,
+        values: Sequence[Traced],
+        around: jaxpr.Equation | None,
+        turns: tuple[int, ...],
+    ) -> list[Traced]:
+        def rule(equation: jaxpr.Equation, *values: Traced) -> list[Traced]:
+            outs = equation.bind(*(v.value for v in values))
+            if all(map(_is_finite, outs)):
+                return [Traced(out) for out in outs]
+            if equation.control is not None:
+                return inside[type(equation.control)](equation, values, turns)
+            if equation.primitive == "select_n":
+                origin = _first(_chosen(values), whole=True)
+            else:
+                origin = _first(values, whole=True)
+            if origin is None and self._is_birth(values, outs):
+                self.births += 1
+                blame = _blame(equation, values, outs, self.where, turns)
+                origin = (self.births, blame)
+            return [Traced(o, None if _is_finite(o) else origin) for o in outs]
 
-    def scan(equation: jaxpr.Equation, *values: Any) -> list[Any]:
-        s = equation.control
-        n, m = s.num_consts, s.num_consts + s.num_carry
-        consts, carry, xs = values[:n], list(values[n:m]), values[m:]
-        ys: list[Any] = []
-        order = range(s.length)
-        for t in reversed(order) if s.reverse else order:
-            x = [x[t] for x in xs]
-            outs = inside(s.body, [*consts, *carry, *x], equation, t)
-            carry = outs[: s.num_carry]
-            ys.append(outs[s.num_carry :])
-        if s.length == 0:
-            return equation.bind(*values)
-        if s.reverse:
-            ys.reverse()
-        return [*carry, *(jnp.stack(y) for y in zip(*ys, strict=True))]
+        inside = {
+            jaxpr.Call: self.call,
+            jaxpr.Scan: self.scan,
+            jaxpr.While: self.loop,
+            jaxpr.Cond: self.cond,
+        }
+        return jaxpr.evaluate(
+            closed,
+            values,
+            lift=Traced,
+            rules=dict.fromkeys(inside, rule),
+            default=rule,
+            around=around,
+        )
 
-    def loop(equation: jaxpr.Equation, *values: Any) -> list[Any]:
-        w = equation.control
-        n = w.num_condition_consts
-        m = n + w.num_body_consts
-        tests, consts, carry = values[:n], values[n:m], list(values[m:])
+    def _is_birth(self, values: Sequence[Traced], outs: Sequence[Any]) -> bool:
+        if all(_is_finite(v.value) for v in values):
+            return True
+        had = any(np.isnan(_floats(v.value)).any() for v in values)
+        return not had and any(np.isnan(_floats(o)).any() for o in outs)
+
+    def call(self, equation: Any, values: Any, turns: Any) -> list[Traced]:
+        return self.evaluate(equation.control.body, values, equation, turns)
+
+    def cond(self, equation: Any, values: Any, turns: Any) -> list[Traced]:
+        branches = equation.control.branches
+        index = int(np.clip(int(values[0].value), 0, len(branches) - 1))
+        return self.evaluate(branches[index], values[1:], equation, turns)
+
+    def scan(self, equation: Any, values: Any, turns: Any) -> list[Traced]:
+        loop = equation.control
+        consts, carry, xs = loop.split(values)
+        order = range(loop.length)[:: -1 if loop.reverse else 1]
+        ys: dict[int, list[Traced]] = {}
+        for t in order:
+            x = [Traced(x.value[t], x.origin) for x in xs]
+            x = [v if not _is_finite(v.value) else Traced(v.value) for v in x]
+            turn = (*turns, t)
+            outs = self.evaluate(loop.body, [*consts, *carry, *x], equation, turn)
+            carry, ys[t] = outs[: loop.num_carry], outs[loop.num_carry :]
+        columns = zip(*(ys[t] for t in range(loop.length)), strict=True)
+        return [*carry, *map(_stack, columns)]
+
+    def loop(self, equation: Any, values: Any, turns: Any) -> list[Traced]:
+        loop = equation.control
+        tests, consts, carry = loop.split(values)
         t = 0
-        while bool(inside(w.condition, [*tests, *carry], equation, t)[0]):
-            carry = inside(w.body, [*consts, *carry], equation, t)
+        while self._go_on(loop, [*tests, *carry], equation, (*turns, t)):
+            turn = (*turns, t)
+            carry = self.evaluate(loop.body, [*consts, *carry], equation, turn)
             t += 1
         return carry
 
-    def cond(equation: jaxpr.Equation, *values: Any) -> list[Any]:
-        branches = equation.control.branches
-        index = int(np.clip(int(values[0]), 0, len(branches) - 1))
-        return inside(branches[index], values[1:], equation, turn)
+    def _go_on(self, loop: Any, values: Any, equation: Any, turns: Any) -> bool:
+        (test,) = self.evaluate(loop.condition, values, equation, turns)
+        return bool(test.value)
 
-    return jaxpr.evaluate(
-        closed,
-        args,
-        lift=lambda constant: constant,
-        rules={
-            jaxpr.Call: call,
-            jaxpr.Scan: scan,
-            jaxpr.While: loop,
-            jaxpr.Cond: cond,
-        },
-        default=plain,
-        around=around,
-    )
+
+def _first(values: Sequence[Traced], whole: bool = False) -> Any:
+    """The earliest origin among values; with its number if `whole`."""
+    origins = [v.origin for v in values if v.origin is not None]
+    if not origins:
+        return None
+    first = min(origins, key=lambda origin: origin[0])
+    return first if whole else first[1]
+
+
+def _chosen(values: Sequence[Traced]) -> list[Traced]:
+    """The cases of a `select_n` of which a non-finite element was chosen."""
+    which, *cases = values
+    index = np.asarray(which.value).astype(int)
+    return [
+        case
+        for i, case in enumerate(cases)
+        if not np.isfinite(_floats(case.value)[index == i]).all()
+    ]
+
+
+def _stack(column: Sequence[Traced]) -> Traced:
+    return Traced(jnp.stack([v.value for v in column]), _first(column, whole=True))
 
 
 def _floats(x: Any) -> np.ndarray:
+    """The numbers that can fail to be finite, in the shape of `x`; else zeros."""
     dtype = getattr(x, "dtype", None)
     if dtype is not None and jax.dtypes.issubdtype(dtype, jax.dtypes.extended):
-        return np.zeros(0)  # a random key
+        return np.zeros(x.shape)  # a random key
     x = np.asarray(x)
     if jnp.issubdtype(x.dtype, jnp.complexfloating):
         return np.abs(x)
-    return x.astype(np.float64) if jnp.issubdtype(x.dtype, jnp.floating) else np.zeros(0)
+    return x if jnp.issubdtype(x.dtype, jnp.floating) else np.zeros(x.shape)
 
 
-def _finite(x: Any) -> bool:
+def _is_finite(x: Any) -> bool:
     return bool(np.isfinite(_floats(x)).all())
 
 
-def _origin(
+def _blame(
     equation: jaxpr.Equation,
-    values: Sequence[Any],
+    values: Sequence[Traced],
     outs: Sequence[Any],
     where: str,
-    turn: int | None,
+    turns: tuple[int, ...],
 ) -> Origin:
-    result = np.concatenate([_floats(o).ravel() for o in outs])
-    kind = "NaN" if np.isnan(result).any() else "infinity"
+    result = _floats(outs[0])
     bad = ~np.isfinite(result)
-    arrays = [_floats(v) for v in values]
-    to_blame = [
-        a.ravel()[bad] if a.size == bad.size and len(outs) == 1 else a.ravel()
-        for a in arrays
-    ]
-    ranges = tuple((float(a.min()), float(a.max())) for a in to_blame if a.size)
+    kind = "NaN" if any(np.isnan(_floats(o)).any() for o in outs) else "infinity"
+    ranges = []
+    for v in values:
+        x = _floats(v.value).astype(np.float64)
+        x = x[bad] if x.shape == bad.shape and bad.any() else x.ravel()
+        if x.size:
+            ranges.append((float(x.min()), float(x.max())))
     said = " and ".join(
-        f"{low:.4g}" if low == high else f"{low:.4g} to {high:.4g}" for low, high in ranges
+        f"{low:.4g}" if low == high else f"{low:.4g} to {high:.4g}"
+        for low, high in ranges
     )
     place = str(equation.place) if equation.place.file else ""
+    step = turns[-1] if turns else None
+    name = equation.primitive
     sentence = (
-        f"`{equation.primitive}` of {said or 'its operands'} gives {kind}"
+        f"`{name}` of {said or 'its operands'} gives {kind}"
         + (f" at {place}" if place else "")
-        + (f", in step {turn} of the loop" if turn is not None else "")
+        + (f", in step {step} of the loop" if step is not None else "")
         + (", in the gradient" if where == "gradient" else "")
     )
-    return Origin(equation.primitive, place, where, ranges, turn, sentence)
+    left = list(turns)
+    path = tuple(
+        f"{name}[{left.pop(0)}]" if name in ("scan", "while") and left else name
+        for name in equation.path
+    )
+    return Origin(equation.primitive, place, where, tuple(ranges), step, sentence, path)

@@ -220,7 +220,7 @@ def underfitting(record: Record, limits: Limits) -> Finding | None:
         )
     f = fall(record)
     grave = nothing or short > 3 * limits["margin"]
-    severity = Severity.HIGH if on_train and grave or nothing else Severity.MEDIUM
+    severity = Severity.HIGH if (on_train and grave) or nothing else Severity.MEDIUM
     return Finding(
         rule="GEN002",
         severity=severity,

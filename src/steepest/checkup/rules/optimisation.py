@@ -290,7 +290,7 @@ def divergence(record: Record, limits: Limits) -> Finding | None:
     f = fall(record)
     if f is None:
         return None
-    step, value = finite(record, "loss")
+    _, value = finite(record, "loss")
     n = max(1, len(value) // 20)
     means = running_of(value, n)
     scale = max(f.range, 0.05 * abs(f.first), 1e-12)

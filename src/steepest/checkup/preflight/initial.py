@@ -1,0 +1,90 @@
+"""The first state: the loss it gives, its weights, and how signals pass through it."""
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import PyTree
+
+from ...core import capture, pytree
+from ...training import Problem, Recipe, Record
+from ...training.problem import evaluator, general_loss, split, task_of
+from .program import note
+from .reading import batch_of
+
+
+SAMPLE = 256
+
+
+def measure(problem: Problem, recipe: Recipe, record: Record) -> None:
+    """Write the facts `initial.*` into the record."""
+    note(record, "initial.loss", lambda: first_loss(problem, record))
+    note(record, "initial.constant_layers", lambda: constant_layers(problem))
+    note(record, "initial.signal", lambda: signal(problem))
+
+
+def first_loss(problem: Problem, record: Record) -> dict[str, Any] | None:
+    """The loss before training, and what a model that knows nothing would get.
+
+    For classes that is the entropy of the class shares, at most log K; for a regression
+    the mean square of the targets, which predicting 0 would get.
+    """
+    taken = pytree.trainable(problem.model)
+    batch = batch_of(problem, SAMPLE)
+    model = taken.merge(taken.params, taken.rest)
+    loss = float(evaluator(problem)(model, batch, problem.state)["loss"])
+    task = task_of(problem, batch)
+    if task == "classification" and "data.class_counts" in record.facts:
+        expected = math.log(max(record.facts["data.classes"], 2))
+        return {"loss": loss, "expected": expected, "of": "log K"}
+    if task == "regression":
+        _, y = split(problem, batch)
+        y = np.asarray(y, np.float64)
+        expected = float(np.mean(y[np.isfinite(y)] ** 2))
+        return {"loss": loss, "expected": expected, "of": "the mean square of the targets"}
+    return None
+
+
+def constant_layers(problem: Problem) -> dict[str, Any]:
+    """Weight matrices all of whose units are the same."""
+    params = pytree.trainable(problem.model).params
+    same, zero, matrices = [], [], 0
+    for path, leaf in zip(pytree.paths(params), jax.tree.leaves(params), strict=True):
+        w = np.asarray(leaf, np.float64)
+        if w.ndim < 2 or min(w.shape[-2:]) < 2:
+            continue
+        matrices += 1
+        w = w.reshape(-1, w.shape[-1])
+        alike = bool(np.ptp(w, axis=0).max() == 0 or np.ptp(w, axis=1).max() == 0)
+        if alike and not w.any():
+            zero.append(path)
+        elif alike:
+            same.append(path)
+    return {"same": same, "zero": zero, "matrices": matrices}
+
+
+def signal(problem: Problem) -> dict[str, Any] | None:
+    """Mean and deviation of what enters each non-linearity, in the order of the program."""
+    taken = pytree.trainable(problem.model)
+    loss = general_loss(problem)
+    batch = batch_of(problem, SAMPLE)
+
+    def run(params: PyTree, batch: PyTree) -> Any:
+        model = taken.merge(params, taken.rest)
+        return loss(model, batch, jax.random.key(0), problem.state)[0]
+
+    def spread(site: Any, z: Any) -> Any:
+        z = z.astype(jnp.float32)
+        return jnp.stack([jnp.mean(z), jnp.std(z)])
+
+    _, sites = jax.jit(capture(run, "nonlinearity.input", spread))(taken.params, batch)
+    if not sites:
+        return None
+    values = np.asarray([np.asarray(v).reshape(-1, 2)[-1] for v in sites.values()])
+    return {
+        "sites": list(sites),
+        "mean": values[:, 0].tolist(),
+        "std": values[:, 1].tolist(),
+    }

@@ -1,0 +1,162 @@
+"""The loss as a graph, with the values at its nodes and what each depends on.
+
+The loss is traced on batches of two sizes, both prime, so that an axis that is the batch
+can be told from one that happens to be as long. Values are those of the smaller batch.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import PyTree
+
+from ...core import jaxpr, pytree
+from ...core.graph import MOVES, Graph, Node, Value, graph
+from ...training import Problem
+from ...training.batches import examples_in
+from ...training.problem import first_batch, general_loss, is_arrays, predictor, split
+
+
+SIZES = (23, 29)
+AFFINE = ("dot_general", "conv_general_dilated")
+#: Steps over which a value is still "the same quantity": moved, shifted, bounded.
+BOUNDS = ("clamp", "max", "min")
+CUTS = ("stop_gradient", "floor", "ceil", "round", "sign", "argmax", "argmin", "eq", "ne",
+        "lt", "le", "gt", "ge", "is_finite")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A traced loss, ready for pattern matching."""
+
+    graph: Graph
+    larger: Graph  # the same at the larger batch
+    size: int
+    values: dict[int, np.ndarray]  # value id -> what it was on the smaller batch
+    params: frozenset[int]  # ids of values that depend on parameters
+    inputs: frozenset[int]  # ... on the batch's inputs
+    targets: frozenset[int]  # ... on its targets
+    leaves: tuple[Value, ...]  # the parameters
+    paths: tuple[str, ...]  # their names
+
+    def value(self, v: Value) -> np.ndarray | None:
+        """What a value was, if it is a plain array."""
+        return self.values.get(v.id) if v.constant is None else np.asarray(v.constant)
+
+    def back(self, v: Value, through: tuple[str, ...] = MOVES) -> Node | None:
+        """The node that made a value, seen through what only moves it."""
+        return self.graph.maker.get(self.graph.origin(v, through).id)
+
+
+def read(problem: Problem) -> Reading:
+    """Trace the loss and run it once, node by node."""
+    taken = pytree.trainable(problem.model)
+    loss = general_loss(problem)
+
+    def run(params: PyTree, batch: PyTree) -> Any:
+        model = taken.merge(params, taken.rest)
+        return loss(model, batch, jax.random.key(0), problem.state)[0]
+
+    small = batch_of(problem, SIZES[0])
+    large = batch_of(problem, SIZES[1])
+    program = jaxpr.trace(run, taken.params, small)
+    g = graph(program.closed)
+    larger = graph(jaxpr.trace(run, taken.params, large).closed)
+    args = jax.tree.leaves((taken.params, small))
+    count = len(jax.tree.leaves(taken.params))
+    x, y = split(problem, small)
+    batch_ids = [id(leaf) for leaf in jax.tree.leaves(small)]
+
+    def members(tree: Any) -> list[Value]:
+        wanted = {id(leaf) for leaf in jax.tree.leaves(tree)}
+        return [g.inputs[count + i] for i, b in enumerate(batch_ids) if b in wanted]
+
+    return Reading(
+        graph=g,
+        larger=larger,
+        size=examples_in(small),
+        values=values_at(program.closed, args, g),
+        params=reach(g, g.inputs[:count]),
+        inputs=reach(g, members(x)),
+        targets=reach(g, members(y)),
+        leaves=g.inputs[:count],
+        paths=pytree.paths(taken.params),
+    )
+
+
+def read_predict(problem: Problem) -> Graph | None:
+    """The graph of `predict` on a small batch, if there is one."""
+    predict = predictor(problem)
+    if predict is None:
+        return None
+    taken = pytree.trainable(problem.model)
+    x, _ = split(problem, batch_of(problem, SIZES[0]))
+
+    def run(params: PyTree, x: Any) -> Any:
+        return predict(taken.merge(params, taken.rest), x, problem.state)
+
+    return graph(jaxpr.trace(run, taken.params, x).closed)
+
+
+def batch_of(problem: Problem, size: int) -> PyTree:
+    """`size` examples spread over the data, so that sorted data show all classes."""
+    if not is_arrays(problem.data):
+        batch = first_batch(problem, size)
+        return jax.tree.map(lambda a: a[: min(size, examples_in(batch))], batch)
+    n = examples_in(problem.data)
+    chosen = np.linspace(0, n - 1, size).astype(int)
+    return jax.tree.map(lambda a: jax.numpy.asarray(a[chosen]), problem.data)
+
+
+def values_at(closed: Any, args: list[Any], g: Graph) -> dict[int, np.ndarray]:
+    """Run the program and keep what every node makes, in the order of the graph."""
+    made: list[list[Any]] = []
+
+    def keep(equation: jaxpr.Equation, *values: Any) -> list[Any]:
+        made.append(equation.bind(*values))
+        return made[-1]
+
+    jaxpr.evaluate(closed, args, lift=lambda c: c, rules={}, default=keep)
+    result = {}
+    pairs = [
+        *zip(g.inputs, args, strict=True),
+        *(p for n, o in zip(g.nodes, made, strict=True) for p in zip(n.outputs, o, strict=True)),
+    ]
+    for value, array in pairs:
+        if not jax.dtypes.issubdtype(array.dtype, jax.dtypes.extended):
+            result[value.id] = np.asarray(array)
+    return result
+
+
+def reach(g: Graph, start: Any, passes: Callable[[Node], bool] = lambda n: True) -> frozenset[int]:
+    """Ids of the values that depend on any of `start`."""
+    found = {value.id for value in start}
+    for node in g.nodes:
+        if passes(node) and any(v.id in found for v in node.inputs):
+            found.update(v.id for v in node.outputs)
+    return frozenset(found)
+
+
+def softmax_of(r: Reading, v: Value) -> Node | None:
+    """The division that made `v` a softmax over an axis, or None.
+
+    exp(z) / Σ exp(z), whoever wrote it, and with the maximum taken out or not.
+    """
+    node = r.back(v)
+    if node is None or node.primitive != "div":
+        return None
+    top, below = (r.back(i) for i in node.inputs)
+    if top is None or below is None or below.primitive != "reduce_sum":
+        return None
+    under = r.back(below.inputs[0])
+    return node if top.primitive == "exp" and under is top else None
+
+
+def softmax_axis(r: Reading, node: Node) -> int:
+    """How many terms the softmax at a division sums over."""
+    below = r.back(node.inputs[1])
+    assert below is not None
+    shape, axes = below.inputs[0].shape, below.equation.params["axes"]
+    return int(np.prod([shape[a] for a in axes]))

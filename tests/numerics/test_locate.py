@@ -1,0 +1,127 @@
+"""The operation to blame, and silence where nothing is to blame."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from jax import lax
+
+from steepest.numerics import locate_in_loss, locate_nonfinite
+
+
+x = jnp.array([1.0, 0.0, 2.0])
+
+
+def log_of_softmax(z):
+    p = jax.nn.softmax(z)
+    return -jnp.log(p).sum()
+
+
+def test_the_log_of_a_softmax_is_blamed_at_its_line():
+    origin = locate_nonfinite(log_of_softmax, jnp.array([0.0, 200.0]))
+    place = f"test_locate.py:{log_of_softmax.__code__.co_firstlineno + 2}"
+    assert (origin.primitive, origin.place, origin.where) == ("log", place, "value")
+    assert origin.operands == ((0.0, 0.0),)
+    assert origin.sentence == f"`log` of 0 gives infinity at {place}"
+
+
+@pytest.mark.parametrize(
+    ("fun", "arg", "primitive"),
+    [
+        (lambda x: jnp.exp(120 * x), x, "exp"),
+        (lambda x: x / x, x, "div"),
+        (lambda x: jnp.sqrt(x - 1), x, "sqrt"),
+        (lambda x: jax.jit(lambda x: jnp.log(x) * 0)(x + 0), x, "log"),
+        (lambda x: jax.checkpoint(lambda x: jnp.log(x))(x), x, "log"),
+        (lambda x: x.astype(jnp.float16) * 1e5, x, "mul"),
+        (lambda x: jnp.exp(1000 * x) / jnp.exp(1000 * x).sum(), x, "exp"),
+        (lambda x: optax.l2_loss(1 / x), x, "div"),
+        (lambda x: jnp.where(x > 0, jnp.log(x), 1 / x), x, "div"),
+    ],
+)
+def test_the_first_operation_whose_operands_are_finite_is_blamed(fun, arg, primitive):
+    assert locate_nonfinite(fun, arg).primitive == primitive
+
+
+MASK = jnp.array([0.0, -jnp.inf, 0.0])
+
+
+@pytest.mark.parametrize(
+    "fun",
+    [
+        lambda x: jax.nn.softmax(x + MASK),
+        lambda x: jnp.where(x > 0, jnp.log(x), 0.0),
+        lambda x: 1 / (1 + jnp.exp(-1000 * x)),
+        lambda x: jnp.max(x, initial=-jnp.inf),
+        lambda x: jax.nn.logsumexp(jnp.log(x)),
+        lambda x: jnp.tanh(jnp.exp(1000 * x)),
+        lambda x: jax.random.normal(jax.random.key(0), x.shape) * x,
+        lambda x: jnp.argmax(x),
+    ],
+)
+def test_infinities_that_reach_no_output_are_not_blamed(fun):
+    assert locate_nonfinite(fun, x) is None
+
+
+def test_an_intended_infinity_is_not_blamed_for_another_fault():
+    def f(x):
+        weights = jax.nn.softmax(jnp.where(x > 0, x, -jnp.inf))
+        masked = jax.nn.softmax(x + jnp.log(x))
+        return weights + masked + 1 / x
+
+    assert locate_nonfinite(f, x).primitive == "div"
+
+
+def test_what_came_in_is_nobodys_fault_but_a_nan_made_of_infinities_is():
+    assert locate_nonfinite(lambda x: 2 * x, x * jnp.nan) is None
+    assert locate_nonfinite(lambda x: x + jnp.inf, x) is None
+    origin = locate_nonfinite(lambda x: jax.nn.softmax(x - jnp.inf), x)
+    assert origin.primitive == "sub" and "NaN" in origin.sentence
+
+
+def test_the_turn_of_a_scan_is_named():
+    def f(x):
+        return lax.scan(lambda h, x: (h + 1 / x, h), 0.0, x)
+
+    origin = locate_nonfinite(f, jnp.array([4.0, 2.0, 1.0, 0.0, 3.0]))
+    assert (origin.primitive, origin.step) == ("div", 3)
+    assert origin.path == ("scan[3]",) and "in step 3 of the loop" in origin.sentence
+    backwards = lambda x: lax.scan(lambda h, x: (h / x, h), 1.0, x, reverse=True)
+    origin = locate_nonfinite(backwards, jnp.array([4.0, 0.0, 1.0, 0.0, 3.0]))
+    assert origin.step == 3
+
+
+def test_the_turn_of_a_while_loop_and_the_branch_are_entered():
+    def f(x):
+        body = lambda s: (s[0] + 1, lax.cond(s[0] > 2, jnp.log, jnp.sin, s[1] * 0))
+        return lax.while_loop(lambda s: s[0] < 5, body, (0, x))
+
+    origin = locate_nonfinite(f, x)
+    assert (origin.primitive, origin.step) == ("log", 3)
+    assert origin.path == ("while[3]", "cond")
+
+
+def test_a_gradient_is_searched_after_the_value():
+    guarded = lambda w, x: jnp.where(x > 0, jnp.sqrt(w * x), 0.0).sum()
+    origin = locate_in_loss(guarded, jnp.ones(3), x)
+    assert (origin.where, origin.primitive) == ("gradient", "div")
+    assert origin.sentence.endswith("in the gradient")
+    bad = lambda w, x: jnp.log(w * x).sum()
+    assert locate_in_loss(bad, jnp.ones(3), x).where == "value"
+    safe = lambda w, x: jnp.sum((w * x) ** 2)
+    assert locate_in_loss(safe, jnp.ones(3), x) is None
+
+
+def test_models_with_functions_in_them_are_searched():
+    model = eqx.nn.MLP(3, 1, 4, 1, key=jax.random.key(0))
+    f = lambda model, x: jnp.log(0 * model(x)) if callable(model) else x
+    assert locate_nonfinite(f, model, x).primitive == "log"
+
+
+def test_half_precision_is_searched_too():
+    f = lambda x: jnp.exp(x.astype(jnp.bfloat16) * 50)
+    origin = locate_nonfinite(f, x)
+    assert origin.primitive == "exp"
+    np.testing.assert_allclose(origin.operands, [(100, 100)])
