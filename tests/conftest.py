@@ -1,0 +1,37 @@
+"""Strict types at run time, strict promotion of types and ranks, one compilation cache.
+
+jaxtyping and beartype check every annotated function of the package while the suite
+runs; JAX neither widens a dtype nor a rank silently. Compiled programs are kept in
+`.jax_cache`, which may be deleted at any time.
+"""
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+CACHE = Path(__file__).parent.parent / ".jax_cache"
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(CACHE))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_ENABLE_XLA_CACHES", "none")
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("MPLBACKEND", "agg")
+
+import jax
+from jaxtyping import install_import_hook
+
+
+with install_import_hook("steepest", "beartype.beartype"):
+    import steepest  # noqa: F401
+
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+@pytest.fixture(autouse=True)
+def no_leftover_configuration():
+    """A test that changes JAX's configuration must not change the next one's."""
+    x64 = jax.config.jax_enable_x64
+    yield
+    jax.config.update("jax_enable_x64", x64)
