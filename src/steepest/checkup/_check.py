@@ -15,16 +15,13 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
-import numpy as np
-
 from ..core.errors import InputError
-from ..training import Fitted, Problem, Recipe, Record, fit
-from ..training.probes import standard_probes
-from ..training.problem import arrays_of, predictor, split, validate
+from ..training import Problem, Recipe, Record, fit
+from ..training.problem import validate
 from ._examine import examine
-from .mistakes import worst_mistakes
+from .mistakes import mistakes_of
 from .preflight import data, experiments, initial, program
-from .report import Mistake, Report
+from .report import Report
 from .rule import Rule
 from .rules import RULES
 from .verdict import verdict
@@ -95,11 +92,11 @@ def check(
         fitted, record = fit(
             problem,
             recipe,
-            probes=standard_probes(problem),
             budget=OVERHEAD,
             seconds=max(SHARE * budget - spent, 0.1 * budget),
             record=record,
         )
+        explain_missing(record)
     with stage("looking back"):
         experiments.measure_after(fitted, problem, recipe, record)
         mistakes = mistakes_of(problem, fitted)
@@ -116,3 +113,21 @@ def check(
         mistakes=mistakes,
         cost=cost,
     )
+
+
+#: What a program may simply not have, by the series that measure it.
+ABSENT = {
+    "unit.dead": "the program has no ReLU",
+    "unit.saturated": "the program has no tanh or sigmoid",
+    "validation.loss": "the problem has no validation data",
+}
+PROBES = {"unit": "activations", "validation": "evaluation", "layer": "norms"}
+
+
+def explain_missing(record: Record) -> None:
+    """Say why series are not there: a probe that failed, or nothing to measure."""
+    for name, reason in ABSENT.items():
+        if name not in record:
+            failed = record.missing.get(f"probe {PROBES[name.split('.')[0]]}")
+            reason = f"its measurement failed: {failed}" if failed else reason
+            record.missing.setdefault(name, reason)

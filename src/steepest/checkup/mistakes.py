@@ -11,7 +11,26 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float, Num, Shaped
 
+from ..training.fitted import Fitted
+from ..training.problem import Problem, is_arrays, split, task_of
 from .report import Mistake
+
+
+def mistakes_of(problem: Problem, fitted: Fitted) -> tuple[Mistake, ...]:
+    """The worst mistakes of a fitted model; empty where there is nothing to look at."""
+    held, task = problem.validation, task_of(problem)
+    if problem.predict is None or held is None or not is_arrays(held):
+        return ()
+    x, y = split(problem, held)
+    if task == "other" or not hasattr(x, "shape") or not hasattr(y, "shape"):
+        return ()
+    return worst_mistakes(
+        np.asarray(x),
+        np.asarray(y),
+        np.asarray(fitted.predict(x)),
+        classify=task == "classification",
+        image_shape=problem.notes.get("image_shape"),
+    )
 
 
 def worst_mistakes(

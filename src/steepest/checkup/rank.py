@@ -28,7 +28,7 @@ STAGES = ("DAT", "PRG", "INI", "NUM", "SIG", "OPT", "SEQ", "GEN", "ADV")
 
 def rank(findings: Sequence[Finding], rules: Sequence[Rule]) -> tuple[Finding, ...]:
     """Order the findings by the argument above, each with its `explained_by` set."""
-    explains = {rule.id: rule.explains for rule in rules}
+    explains: dict[str, Sequence[str]] = {rule.id: rule.explains for rule in rules}
     cause = causes(findings, explains)
 
     def root(rule: str) -> str:

@@ -43,7 +43,11 @@ def first_loss(problem: Problem, record: Record) -> dict[str, Any] | None:
         _, y = split(problem, batch)
         y = np.asarray(y, np.float64)
         expected = float(np.mean(y[np.isfinite(y)] ** 2))
-        return {"loss": loss, "expected": expected, "of": "the mean square of the targets"}
+        return {
+            "loss": loss,
+            "expected": expected,
+            "of": "the mean square of the targets",
+        }
     return None
 
 

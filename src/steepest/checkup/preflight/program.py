@@ -82,7 +82,9 @@ def softmax_twice(problem: Problem, r: Reading) -> Fact:
         inner = None if behind is None else reading.softmax_of(r, behind.outputs[0])
         if inner is not None and summed_up(r, node):
             classes = reading.softmax_axis(r, inner)
-            found.append({"place": where(node), "inner": where(inner), "classes": classes})
+            found.append(
+                {"place": where(node), "inner": where(inner), "classes": classes}
+            )
     return found
 
 
@@ -115,7 +117,12 @@ def log_of_softmax(problem: Problem, r: Reading) -> Fact:
                 operand = r.value(node.inputs[0])
                 least = float(np.min(operand)) if operand is not None else float("nan")
                 found.append(
-                    {"place": where(node), "of": kind, "guarded": guarded, "least": least}
+                    {
+                        "place": where(node),
+                        "of": kind,
+                        "guarded": guarded,
+                        "least": least,
+                    }
                 )
                 break
             if behind.primitive in (*BOUNDS, "add", "sub", "neg"):
@@ -148,7 +155,9 @@ def missing_softmax(problem: Problem, r: Reading) -> Fact:
                 break
             if behind.primitive in AFFINE:
                 raw = r.value(behind.outputs[0])
-                outside = float(np.mean((raw <= 0) | (raw > 1))) if raw is not None else 1.0
+                outside = (
+                    float(np.mean((raw <= 0) | (raw > 1))) if raw is not None else 1.0
+                )
                 found.append({"place": where(node), "outside": outside})
                 break
             side = [i for i in behind.inputs if i.id in r.params]
@@ -168,13 +177,17 @@ def broadcast(problem: Problem, r: Reading) -> Fact:
         shape, other = node.outputs[0].shape, twin.outputs[0].shape
         if node.primitive != "sub" or shape.count(r.size) < 2:
             continue
-        if other.count(reading.SIZES[1]) < 2 and len(r.graph.nodes) == len(r.larger.nodes):
+        if other.count(reading.SIZES[1]) < 2 and len(r.graph.nodes) == len(
+            r.larger.nodes
+        ):
             continue
         a, b = node.inputs
         for prediction, target in ((a, b), (b, a)):
             plain = target.id in r.targets and target.id not in r.params | r.inputs
             if prediction.id in r.params and plain and len(shape) == 2:
-                found.append({"place": where(node), "shape": list(shape), "batch": r.size})
+                found.append(
+                    {"place": where(node), "shape": list(shape), "batch": r.size}
+                )
                 break
     return found
 
@@ -218,7 +231,11 @@ def without_gradient(problem: Problem, r: Reading) -> Fact:
         if leaf.id in alive or any(path.startswith(f) for f in frozen):
             continue
         cut = [n for n in r.graph.nodes if n.primitive in CUTS and leaf.id in _ids(n)]
-        kind = cut[0].primitive if cut else ("unused" if leaf.id not in r.graph.users else "cut")
+        kind = (
+            cut[0].primitive
+            if cut
+            else ("unused" if leaf.id not in r.graph.users else "cut")
+        )
         place = where(cut[0]) if cut else ""
         found.append({"path": path, "by": kind, "place": place, "size": leaf.size})
     return found
@@ -229,7 +246,9 @@ def _ids(node: Node) -> set[int]:
 
 
 def _differentiable(value: Value) -> bool:
-    return value.dtype is not None and jax.numpy.issubdtype(value.dtype, jax.numpy.inexact)
+    return value.dtype is not None and jax.numpy.issubdtype(
+        value.dtype, jax.numpy.inexact
+    )
 
 
 def linear_stack(problem: Problem, r: Reading) -> Fact:
@@ -320,7 +339,9 @@ def output_range(problem: Problem, r: Reading) -> dict[str, Any] | None:
         low = float(np.max(constants[0])) if constants else -np.inf
     outside = float(np.mean((y < low) | (y > high)))
     return {
-        "operation": {"max": "ReLU", "logistic": "sigmoid"}.get(node.primitive, node.primitive),
+        "operation": {"max": "ReLU", "logistic": "sigmoid"}.get(
+            node.primitive, node.primitive
+        ),
         "low": float(low) if np.isfinite(low) else None,
         "high": float(high) if np.isfinite(high) else None,
         "outside": outside,

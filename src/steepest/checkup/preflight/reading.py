@@ -23,8 +23,22 @@ SIZES = (23, 29)
 AFFINE = ("dot_general", "conv_general_dilated")
 #: Steps over which a value is still "the same quantity": moved, shifted, bounded.
 BOUNDS = ("clamp", "max", "min")
-CUTS = ("stop_gradient", "floor", "ceil", "round", "sign", "argmax", "argmin", "eq", "ne",
-        "lt", "le", "gt", "ge", "is_finite")
+CUTS = (
+    "stop_gradient",
+    "floor",
+    "ceil",
+    "round",
+    "sign",
+    "argmax",
+    "argmin",
+    "eq",
+    "ne",
+    "lt",
+    "le",
+    "gt",
+    "ge",
+    "is_finite",
+)
 
 
 @dataclass(frozen=True)
@@ -122,7 +136,11 @@ def values_at(closed: Any, args: list[Any], g: Graph) -> dict[int, np.ndarray]:
     result = {}
     pairs = [
         *zip(g.inputs, args, strict=True),
-        *(p for n, o in zip(g.nodes, made, strict=True) for p in zip(n.outputs, o, strict=True)),
+        *(
+            p
+            for n, o in zip(g.nodes, made, strict=True)
+            for p in zip(n.outputs, o, strict=True)
+        ),
     ]
     for value, array in pairs:
         if not jax.dtypes.issubdtype(array.dtype, jax.dtypes.extended):
@@ -130,7 +148,9 @@ def values_at(closed: Any, args: list[Any], g: Graph) -> dict[int, np.ndarray]:
     return result
 
 
-def reach(g: Graph, start: Any, passes: Callable[[Node], bool] = lambda n: True) -> frozenset[int]:
+def reach(
+    g: Graph, start: Any, passes: Callable[[Node], bool] = lambda n: True
+) -> frozenset[int]:
     """Ids of the values that depend on any of `start`."""
     found = {value.id for value in start}
     for node in g.nodes:

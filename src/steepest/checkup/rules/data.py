@@ -14,7 +14,9 @@ def nonfinite(record: Record, limits: Limits) -> Finding | None:
         severity=Severity.CRITICAL,
         claim=f"{fact['count']} values of the data are NaN or infinite, in {fact['rows']} "
         f"rows; the first is row {fact['first']} of the {fact['where']}.",
-        evidence=(Evidence("non-finite values in the data", fact["count"], limits["count"]),),
+        evidence=(
+            Evidence("non-finite values in the data", fact["count"], limits["count"]),
+        ),
         why="One NaN in a batch makes the loss NaN, and one step with a NaN gradient makes "
         "every parameter NaN: nothing that is added to or multiplied with it is a number "
         "again.",
@@ -38,7 +40,9 @@ def unscaled_inputs(record: Record, limits: Limits) -> Finding | None:
         return None
     uneven = small <= rms <= large
     evidence = (
-        Evidence("root mean square of the inputs", rms, large if rms > large else small),
+        Evidence(
+            "root mean square of the inputs", rms, large if rms > large else small
+        ),
         Evidence("largest scale of a feature / median scale", ratio, limits["ratio"]),
     )
     said = (
@@ -83,7 +87,9 @@ def unscaled_target(record: Record, limits: Limits) -> Finding | None:
         "a network starts near 0 with a spread near 1.",
         evidence=(
             Evidence("standard deviation of the target", std, limits["most_std"]),
-            Evidence("|mean| / standard deviation of the target", offset, limits["offset"]),
+            Evidence(
+                "|mean| / standard deviation of the target", offset, limits["offset"]
+            ),
         ),
         why="The first thing that training then has to do is to carry the output to the "
         "right magnitude, with weights and gradients as much too large: the curvature of "
@@ -143,7 +149,11 @@ def sorted_order(record: Record, limits: Limits) -> Finding | None:
         claim="The examples come sorted and are not shuffled: a batch holds "
         f"{ratio:.0%} of the class entropy of a random one.",
         evidence=(
-            Evidence("class entropy in a batch / in a shuffled batch", ratio, limits["entropy"]),
+            Evidence(
+                "class entropy in a batch / in a shuffled batch",
+                ratio,
+                limits["entropy"],
+            ),
         ),
         why="A minibatch gradient estimates the gradient of the whole loss only if its "
         "examples are drawn independently. Batches of one class each pull the model to "
@@ -162,7 +172,9 @@ def sorted_order(record: Record, limits: Limits) -> Finding | None:
 def leakage(record: Record, limits: Limits) -> Finding | None:
     fact = record.facts["data.overlap"]
     excess = fact["share"] - 2 * fact["within"]
-    if fact["groups"] == 0 and (fact["shared"] < limits["rows"] or excess <= limits["share"]):
+    if fact["groups"] == 0 and (
+        fact["shared"] < limits["rows"] or excess <= limits["share"]
+    ):
         return None
     said = (
         f"{fact['shared']} of {fact['held_out']} held-out examples ({fact['share']:.1%}) "
@@ -175,7 +187,11 @@ def leakage(record: Record, limits: Limits) -> Finding | None:
         severity=Severity.CRITICAL,
         claim=f"{said[0].upper()}{said[1:]}.",
         evidence=(
-            Evidence("share of held-out rows seen in training", fact["share"], limits["share"]),
+            Evidence(
+                "share of held-out rows seen in training",
+                fact["share"],
+                limits["share"],
+            ),
             Evidence("share of training rows that repeat", fact["within"]),
         ),
         why="The error on held-out data estimates the generalisation error only if these "
@@ -194,46 +210,109 @@ def leakage(record: Record, limits: Limits) -> Finding | None:
 
 RULES: tuple[Rule, ...] = (
     Rule(
-        "DAT001", "Values that are not numbers", Severity.CRITICAL, nonfinite,
-        ("data.nonfinite",), {"count": 0.0},
+        "DAT001",
+        "Values that are not numbers",
+        Severity.CRITICAL,
+        nonfinite,
+        ("data.nonfinite",),
+        {"count": 0.0},
         "Counts NaN and infinities in inputs and targets, training and held-out.",
         ("NUM001", "OPT004", "OPT005", "OPT007", "GEN002", "INI001"),
     ),
     Rule(
-        "DAT002", "Inputs that are not scaled", Severity.HIGH, unscaled_inputs,
-        ("data.rms", "data.scale_ratio"), {"rms": 5.0, "tiny": 0.01, "ratio": 100.0},
+        "DAT002",
+        "Inputs that are not scaled",
+        Severity.HIGH,
+        unscaled_inputs,
+        ("data.rms", "data.scale_ratio"),
+        {"rms": 5.0, "tiny": 0.01, "ratio": 100.0},
         "The root mean square over all inputs should be near 1 (5 allows counts and wide "
         "tails; pixels in [0, 1] have about 0.4, one-hot vectors 1/√K), and no feature "
         "100 times the median one. Look-alikes: integer inputs (indices of an embedding) "
         "are not judged.",
-        ("INI001", "INI003", "SIG001", "SIG002", "SIG003", "SIG004", "SIG005", "OPT001",
-         "OPT003", "OPT004", "OPT005", "OPT006", "OPT007", "NUM001", "GEN001", "GEN002"),
+        (
+            "INI001",
+            "INI003",
+            "SIG001",
+            "SIG002",
+            "SIG003",
+            "SIG004",
+            "SIG005",
+            "OPT001",
+            "OPT003",
+            "OPT004",
+            "OPT005",
+            "OPT006",
+            "OPT007",
+            "NUM001",
+            "GEN001",
+            "GEN002",
+        ),
     ),
     Rule(
-        "DAT003", "A regression target that is not scaled", Severity.HIGH, unscaled_target,
-        ("data.target_std",), {"least_std": 0.05, "most_std": 20.0, "offset": 10.0},
+        "DAT003",
+        "A regression target that is not scaled",
+        Severity.HIGH,
+        unscaled_target,
+        ("data.target_std",),
+        {"least_std": 0.05, "most_std": 20.0, "offset": 10.0},
         "Standard deviation outside [0.05, 20] or a mean more than ten deviations from 0.",
-        ("INI001", "OPT001", "OPT002", "OPT003", "OPT004", "OPT005", "OPT006", "OPT007",
-         "SIG002", "SIG003", "SIG005", "GEN002", "NUM001"),
+        (
+            "INI001",
+            "OPT001",
+            "OPT002",
+            "OPT003",
+            "OPT004",
+            "OPT005",
+            "OPT006",
+            "OPT007",
+            "SIG002",
+            "SIG003",
+            "SIG005",
+            "GEN002",
+            "NUM001",
+        ),
     ),
     Rule(
-        "DAT004", "Classes of very unlike size", Severity.MEDIUM, imbalance,
-        ("data.class_counts", "data.majority"), {"ratio": 10.0},
+        "DAT004",
+        "Classes of very unlike size",
+        Severity.MEDIUM,
+        imbalance,
+        ("data.class_counts", "data.majority"),
+        {"ratio": 10.0},
         "The largest class against the smallest. A loss that weighs its classes says so by "
         "`Problem(notes={'class_weights': True})` and gets a note only.",
         ("GEN001", "GEN002", "OPT003"),
     ),
     Rule(
-        "DAT005", "Sorted examples, not shuffled", Severity.HIGH, sorted_order,
-        ("data.batch_entropy",), {"entropy": 0.8},
+        "DAT005",
+        "Sorted examples, not shuffled",
+        Severity.HIGH,
+        sorted_order,
+        ("data.batch_entropy",),
+        {"entropy": 0.8},
         "The entropy of the classes in a batch against that in a shuffled batch, when the "
         "recipe does not shuffle or the data are an iterable.",
-        ("OPT003", "OPT004", "OPT005", "OPT001", "OPT006", "GEN001", "GEN002", "SIG002",
-         "SIG003", "SIG005"),
+        (
+            "OPT003",
+            "OPT004",
+            "OPT005",
+            "OPT001",
+            "OPT006",
+            "GEN001",
+            "GEN002",
+            "SIG002",
+            "SIG003",
+            "SIG005",
+        ),
     ),
     Rule(
-        "DAT006", "Held-out examples that were trained on", Severity.CRITICAL, leakage,
-        ("data.overlap",), {"share": 0.02, "rows": 2.0},
+        "DAT006",
+        "Held-out examples that were trained on",
+        Severity.CRITICAL,
+        leakage,
+        ("data.overlap",),
+        {"share": 0.02, "rows": 2.0},
         "Rows of the held-out data found bit for bit in the training data, beyond twice "
         "the rate at which the training data repeat themselves; groups on both sides.",
         ("GEN001",),

@@ -5,6 +5,8 @@ then on nothing tells where it began. So the state before the fatal update is ke
 the first operation with finite operands and a non-finite result is looked for in it.
 """
 
+import numpy as np
+
 from ...training.record import Record
 from ..finding import Chart, Evidence, Finding, Prescription, Severity
 from ..rule import Limits, Rule
@@ -114,6 +116,72 @@ def nonfinite(record: Record, limits: Limits) -> Finding | None:
     )
 
 
+def log_of_probability(record: Record, limits: Limits) -> Finding | None:
+    """The logarithm is taken of a softmax or a sigmoid that can underflow to zero."""
+    found = record.facts["program.log_of_softmax"]
+    if not found:
+        return None
+    bare = [f for f in found if not f["guarded"]]
+    worst = (bare or found)[0]
+    of, place = worst["of"], worst["place"]
+    least = float(worst["least"])
+    limit = -log_of_least()
+    ended = "nonfinite" in record.meta
+    stable = {
+        "softmax": "jax.nn.log_softmax(logits)   # instead of jnp.log(jax.nn.softmax(logits))",
+        "sigmoid": "jax.nn.log_sigmoid(logit)    # instead of jnp.log(jax.nn.sigmoid(logit))\n"
+        "jax.nn.log_sigmoid(-logit)   # instead of jnp.log(1 - jax.nn.sigmoid(logit))",
+    }[of]
+    return Finding(
+        rule="NUM002",
+        severity=Severity.CRITICAL
+        if bare and ended
+        else Severity.HIGH
+        if bare
+        else Severity.NOTE,
+        claim=(
+            f"The logarithm is taken of a {of}{' (clipped)' if not bare else ''}: "
+            + (
+                f"where a logit is {limit:.0f} below the largest, the loss is infinite "
+                "and its gradient NaN."
+                if bare
+                else "where the clip is active, the gradient is zero and nothing is "
+                "learned from the worst mistakes."
+            )
+        ),
+        evidence=(
+            Evidence(
+                f"least value of the {of} at the start",
+                least,
+                0.0,
+                (0, 0),
+                place,
+            ),
+            Evidence("distance of logits at which it becomes 0", limit),
+        ),
+        why=(
+            "exp(z) becomes exactly 0 in float32 below z ≈ −103 (−87 where subnormals "
+            "are flushed), and log 0 = −∞. The gradient of log p is 1/p, which "
+            "overflows before that: 0 · ∞ is NaN. Written as one operation, "
+            "log softmax(z)ᵢ = zᵢ − max z − log Σ exp(z − max z) never leaves the range "
+            "of the format, in the value or in the gradient."
+        ),
+        reference="DL §4.1, eq. 4.1; §6.2.2.3",
+        cause="The probability is computed first, its logarithm afterwards.",
+        prescription=Prescription(
+            f"Take the log-{of} in one operation, or use a loss that takes logits.",
+            snippet=stable,
+        ),
+        confidence=0.97 if bare else 0.8,
+        refutation="A bound on the logits that keeps their distance below the limit.",
+    )
+
+
+def log_of_least() -> float:
+    """log of the smallest normal float32: below it a CPU or GPU may flush to zero."""
+    return float(np.log(np.finfo(np.float32).tiny))
+
+
 RULES: tuple[Rule, ...] = (
     Rule(
         id="NUM001",
@@ -128,5 +196,19 @@ RULES: tuple[Rule, ...] = (
             "`where` that is not taken never reaches the loss and is not reported."
         ),
         explains=("OPT003", "OPT004", "OPT005", "OPT006", "GEN002", "SIG002"),
+    ),
+    Rule(
+        id="NUM002",
+        title="Logarithm of a softmax or a sigmoid",
+        severity=Severity.CRITICAL,
+        judge=log_of_probability,
+        needs=("program.log_of_softmax",),
+        doc=(
+            "A logarithm whose operand is a softmax or a sigmoid, found in the traced "
+            "loss. Grave when nothing keeps the probability from zero; a note where it "
+            "is clipped or has a constant added, since then only the gradient of the "
+            "worst mistakes is lost. Look-alike: log Σ exp (the stable form)."
+        ),
+        explains=("NUM001", "OPT004", "OPT005", "GEN002"),
     ),
 )

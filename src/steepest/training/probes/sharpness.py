@@ -82,17 +82,14 @@ def preconditioner(snapshot: Snapshot, recipe: Recipe) -> PyTree | None:
     """P = √v̂ + ε of the optimisers that have one, once their moments have settled."""
     if snapshot.step < SETTLED or not isinstance(recipe.optimizer, str):
         return None
-    moments = snapshot.carry.moments
-    if recipe.optimizer in ("adam", "adamw"):
-        v = optax.tree_utils.tree_get(moments, "nu")
-        count = optax.tree_utils.tree_get(moments, "count")
-        if v is None or not hasattr(count, "dtype"):
-            return None
-        seen = 1 - recipe.beta2 ** count.astype(jnp.float32)
-        return jax.tree.map(lambda v: jnp.sqrt(v / seen) + recipe.epsilon, v)
-    if recipe.optimizer == "rmsprop":
-        v = optax.tree_utils.tree_get(moments, "nu")
-        return None if v is None else jax.tree.map(lambda v: jnp.sqrt(v) + 1e-8, v)
+    is_state = lambda x: isinstance(x, optax.ScaleByAdamState | optax.ScaleByRmsState)
+    states = jax.tree.leaves(snapshot.carry.moments, is_leaf=is_state)
+    state = next(filter(is_state, states), None)
+    if isinstance(state, optax.ScaleByAdamState):
+        seen = 1 - recipe.beta2 ** state.count.astype(jnp.float32)
+        return jax.tree.map(lambda v: jnp.sqrt(v / seen) + recipe.epsilon, state.nu)
+    if isinstance(state, optax.ScaleByRmsState):
+        return jax.tree.map(lambda v: jnp.sqrt(v) + 1e-8, state.nu)
     return None
 
 
