@@ -81,12 +81,15 @@ class Sites:
 
     def __init__(self, closed: jaxpr.Closed) -> None:
         eqns = closed.jaxpr.eqns
+        given = (*closed.jaxpr.constvars, *closed.jaxpr.invars)
+        self.given = {var: i for i, var in enumerate(given)}
         self.makers: dict[Any, Any] = {v: eqn for eqn in eqns for v in eqn.outvars}
         self.users: dict[Any, list[core.JaxprEqn]] = {}
         for eqn in eqns:
             for var in _variables(eqn):
                 self.users.setdefault(var, []).append(eqn)
         self.runs = _runs(eqns)
+        self.units: dict[int, int] = {}  # what `_units` has found, by the equation's id
 
     def site(self, equation: jaxpr.Equation) -> Site | None:
         """What an equation is; None for one that is hidden inside a known function."""
@@ -150,9 +153,9 @@ class Sites:
             cases.reverse()
         positive, negative = cases
         made = self._maker(test)
-        compares = made is not None and made.primitive.name in ("gt", "ge")
         if (
-            not compares
+            made is None
+            or made.primitive.name not in ("gt", "ge")
             or made.invars[0] is not positive
             or not _is_zero(made.invars[1])
         ):
@@ -220,25 +223,60 @@ class Sites:
         return False
 
     def _axis(self, eqn: Any) -> int:  # a JaxprEqn
-        """The axis of the channels, if the value comes from a convolution, else −1.
+        """Where the units of the value are that an equation makes, from the end.
 
-        Followed back through element-wise equations and moves that leave the trailing
-        axes as they are.
+        Followed back to the product or convolution that made the units, through
+        element-wise equations and moves; −1 where none is found.
         """
+        return self._units(eqn, DEPTH) or -1
+
+    def _units(self, eqn: Any, depth: int) -> int:  # a JaxprEqn; 0: not known
+        if id(eqn) not in self.units:
+            self.units[id(eqn)] = self._find_units(eqn, depth)
+        return self.units[id(eqn)]
+
+    def _find_units(self, eqn: Any, depth: int) -> int:
+        name = eqn.primitive.name
+        if name == "conv_general_dilated":
+            out = eqn.outvars[0].aval.shape
+            return eqn.params["dimension_numbers"].out_spec[1] - len(out)
+        if name in PRODUCTS:
+            return self._units_of_product(eqn)
+        if not depth:
+            return 0
         shape = eqn.outvars[0].aval.shape
-        for _ in range(DEPTH):
-            if eqn.primitive.name == "conv_general_dilated":
-                out = eqn.outvars[0].aval.shape
-                axis = eqn.params["dimension_numbers"].out_spec[1] - len(out)
-                return axis if shape[axis:] == out[axis:] else -1
-            if eqn.primitive.name in PRODUCTS:
-                return -1
-            made = [(v, self._maker(v)) for v in eqn.invars]
-            before = [e for v, e in made if e and _size(v) == math.prod(shape)]
-            if not before:
-                return -1
-            eqn = before[0]
-        return -1
+        for var in _variables(eqn):
+            made, before = self._maker(var), var.aval.shape
+            if made is None or math.prod(before) != math.prod(shape):
+                continue
+            axis = self._units(made, depth - 1)
+            if name == "transpose" and axis:
+                axis = eqn.params["permutation"].index(len(before) + axis) - len(shape)
+            elif axis and before[axis:] != shape[axis:]:
+                axis = 0
+            if axis:
+                return axis
+        return 0
+
+    def _units_of_product(self, eqn: core.JaxprEqn) -> int:
+        """The last free axis of the weights: one operand that nothing has computed.
+
+        Where both operands are such, parameters come before data: what a function
+        closes over first, then the first argument. `vmap` of `W @ x` makes the units
+        the first axis of a table of examples, not the last.
+        """
+        if eqn.primitive.name != "dot_general":
+            return -1
+        contracted, batch = eqn.params["dimension_numbers"]
+        free = [
+            v.aval.ndim - len(c) - len(b)
+            for v, c, b in zip(eqn.invars, contracted, batch, strict=True)
+        ]
+        given = [self.given.get(self._origin(v)) for v in eqn.invars]
+        left, right = given
+        if left is None or not free[0] or (right is not None and right < left):
+            return -1
+        return -1 - free[1]
 
 
 def _runs(eqns: Any) -> dict[int, tuple[str, bool, bool]]:

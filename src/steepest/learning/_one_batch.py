@@ -31,6 +31,7 @@ from ..training.problem import (
     split,
     task_of,
 )
+from ..training.recipe import lenient
 from ..training.step import Program, loss_of
 from .baselines import score
 
@@ -65,7 +66,7 @@ def fit_one_batch(
     """
     batch = few(problem, size)
     taken = pytree.trainable(problem.model)
-    adam = optax.scale_by_adam()
+    adam = lenient(optax.scale_by_adam())
     program = Program(taken, general_loss(problem), adam, "float32")
     state = jax.tree.map(jnp.asarray, problem.state)
 

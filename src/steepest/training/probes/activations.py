@@ -7,8 +7,8 @@ that nothing it is fed can revive it. For ReLU, with input z:
 
 That most activations of a ReLU net are zero is no fault; that a unit's are zero on all
 data is. A unit is *saturated* when tanh′ or σ′ is below 10⁻³ of its greatest value for
-more than 95 % of the examples. A unit is a component of the last axis, for images a
-channel.
+more than 95 % of the examples. A unit is a component of the axis that the weights
+before it made: a feature, for images a channel (`core.sites`).
 
 Reference: Goodfellow, Bengio & Courville (2016), Deep Learning, §§6.3.1, 6.3.2.
 """
@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
-from ...core import Site, capture
+from ...core import Site, capture, statistics, unit_statistics
 from ..step import Carry, loss_of
 from ._probe import Context, Measure, Probe, Snapshot
 
@@ -40,7 +40,7 @@ def prepare(context: Context) -> Measure:
         def objective(params: PyTree, batch: PyTree) -> Any:
             return loss_of(program, params, carry.rest, carry.state, batch, key)[0]
 
-        return capture(objective, "nonlinearity.input", unit_statistics)(
+        return capture(objective, "nonlinearity.input", unit_health)(
             carry.params, batch
         )[1]
 
@@ -51,37 +51,26 @@ def prepare(context: Context) -> Measure:
             having = {s: v[name] for s, v in sites.items() if name in v}
             if having:
                 room = "unit" if name in ("dead", "saturated") else "activation"
-                values = jnp.stack(list(having.values()))
+                # in a loop there is a value for every turn
+                values = jnp.stack([jnp.mean(v) for v in having.values()])
                 result[f"{room}.{name}"] = (values, tuple(having))
         return result
 
     return run
 
 
-def unit_statistics(site: Site, z: Array) -> dict[str, Array]:
+def unit_health(site: Site, z: Array) -> dict[str, Array]:
     """What the probe keeps of the input z of a non-linearity."""
-    z = z.astype(jnp.float32)
-    mean = jnp.mean(z)
-    result = {"mean": mean, "std": jnp.sqrt(jnp.mean((z - mean) ** 2))}
-    axes = example_axes(z.shape)
+    values = statistics(site, z)
+    result = {"mean": values["mean"], "std": values["std"]}
     if site.name in ONE_SIDED:
-        result["dead"] = jnp.mean((jnp.max(z, axis=axes) <= 0).astype(jnp.float32))
+        dead = unit_statistics(site, z)["max"] <= 0
+        result["dead"] = jnp.mean(dead.astype(jnp.float32))
     if site.name in BOUND:
         beyond = (jnp.abs(z) > BOUND[site.name]).astype(jnp.float32)
-        stuck = jnp.mean(beyond, axis=axes) > SHARE
+        stuck = unit_statistics(site, beyond)["mean"] > SHARE
         result["saturated"] = jnp.mean(stuck.astype(jnp.float32))
     return result
-
-
-def example_axes(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """All axes but that of the units: the last; for square images the channel's.
-
-    Channels come last, except in (n, channels, k, k) with channels ≠ k.
-    """
-    unit = len(shape) - 1
-    if len(shape) == 4 and shape[2] == shape[3] != shape[1]:
-        unit = 1
-    return tuple(axis for axis in range(len(shape)) if axis != unit or len(shape) == 1)
 
 
 ACTIVATIONS = Probe("activations", prepare)
