@@ -6,6 +6,7 @@ runs; JAX neither widens a dtype nor a rank silently. Compiled programs are kept
 """
 
 import os
+import zlib
 from pathlib import Path
 
 import pytest
@@ -35,3 +36,34 @@ def no_leftover_configuration():
     x64 = jax.config.jax_enable_x64
     yield
     jax.config.update("jax_enable_x64", x64)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--slow-tenth",
+        type=int,
+        choices=range(10),
+        help="of the slow tests run only this tenth, chosen by a hash of their names",
+    )
+
+
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> None:
+    tenth = config.getoption("--slow-tenth")
+    if tenth is None:
+        return
+
+    def chosen(item: pytest.Item) -> bool:
+        slow = item.get_closest_marker("slow") is not None
+        return not slow or zlib.crc32(item.nodeid.encode()) % 10 == tenth
+
+    left_out = [item for item in items if not chosen(item)]
+    items[:] = [item for item in items if chosen(item)]
+    config.hook.pytest_deselected(items=left_out)
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """A tenth without a test is not a failure."""
+    if session.config.getoption("--slow-tenth") is not None and exitstatus == 5:
+        session.exitstatus = pytest.ExitCode.OK

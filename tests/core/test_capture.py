@@ -56,7 +56,7 @@ def test_outputs_products_and_predicates_can_be_chosen():
 
 
 def test_an_unknown_selector_is_refused_with_the_known_ones():
-    with pytest.raises(InputError, match="'nonlinearity.input'.*'layers'"):
+    with pytest.raises(InputError, match=r"'nonlinearity.input'.*'layers'"):
         capture(two_layers, "layers")
 
 

@@ -269,7 +269,7 @@ class Sites:
             return -1
         contracted, batch = eqn.params["dimension_numbers"]
         free = [
-            v.aval.ndim - len(c) - len(b)
+            len(v.aval.shape) - len(c) - len(b)
             for v, c, b in zip(eqn.invars, contracted, batch, strict=True)
         ]
         given = [self.given.get(self._origin(v)) for v in eqn.invars]

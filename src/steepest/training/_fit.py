@@ -346,7 +346,7 @@ class Run:
             )
         if self._constant:
             return float(self.recipe.learning_rate)  # type: ignore[arg-type]
-        return float(self._rate(step))
+        return float(np.asarray(self._rate(step)))
 
     def _wind_back(self, step: int) -> None:
         """Return to the state before the bad `step`, and find where it went wrong."""

@@ -78,7 +78,8 @@ def unpack(packed: archive.Archive, like: PyTree, path: Any) -> PyTree:
             )
         value = arrays[name]
         if name in meta["keys"]:
-            new.append(jax.random.wrap_key_data(value, impl=meta["keys"][name]))
+            bits = jax.numpy.asarray(value)
+            new.append(jax.random.wrap_key_data(bits, impl=meta["keys"][name]))
             continue
         if value.shape != np.shape(leaf):
             raise InputError(

@@ -24,7 +24,7 @@ References
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -197,8 +197,9 @@ def first_batch(problem: Problem, size: int, source: Source | None = None) -> Ba
 def batches_of(source: Source, model: PyTree) -> Iterable[Batch]:
     """The batches of an iterable, or of a function that makes one."""
     if callable(source):
-        return source(model) if positional(source) else source()
-    return source
+        make = cast(Callable[..., Iterable[Batch]], source)
+        return make(model) if positional(make) else make()
+    return cast(Iterable[Batch], source)
 
 
 def task_of(problem: Problem, batch: Batch | None = None) -> Task:
@@ -279,11 +280,11 @@ def _check_source(problem: Problem, source: Source, what: str) -> None:
             f"The {what} are a {type(source).__name__}. Give arrays with a common "
             "first axis, an iterable of batches, or a function that returns one."
         )
-    sizes = {leaf.shape[0] if leaf.shape else None for leaf in jax.tree.leaves(source)}
-    if None in sizes:
+    if not all(leaf.shape for leaf in jax.tree.leaves(source)):
         raise InputError(
             f"The {what} hold a scalar; every array needs an example axis."
         )
+    sizes = {leaf.shape[0] for leaf in jax.tree.leaves(source)}
     if len(sizes) > 1:
         raise InputError(
             f"The arrays of the {what} have different numbers of examples: "

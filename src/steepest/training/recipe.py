@@ -5,18 +5,17 @@ applied, tested and undone: `dataclasses.replace(recipe, learning_rate=0.01)`.
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 import jax
 import optax
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import PyTree
 
 from ..core.errors import InputError
 
 
-Schedule = Callable[[Float[Array, ""] | int], Float[Array, ""] | float]
+Schedule = optax.Schedule
 
 
 @dataclass(frozen=True)
@@ -108,10 +107,10 @@ def lenient(chain: optax.GradientTransformation) -> optax.GradientTransformation
     """The same under any setting of type promotion: Optax mixes int32 with float."""
 
     def update(
-        g: PyTree, state: PyTree, params: PyTree = None
+        updates: PyTree, state: PyTree, params: PyTree = None
     ) -> tuple[PyTree, PyTree]:
         with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-            return chain.update(g, state, params)
+            return chain.update(updates, state, params)
 
     return optax.GradientTransformation(chain.init, update)
 

@@ -48,7 +48,7 @@ def prepare(context: Context) -> Measure:
     def measure(carry: Carry, batch: PyTree) -> dict[str, Array]:
         model = taken.merge(carry.params, carry.rest)
         values = evaluate(model, batch, carry.state)
-        if classify and "accuracy" not in values:
+        if classify and predict is not None and "accuracy" not in values:
             x, y = split(problem, batch)
             values = {**values, "accuracy": accuracy(predict(model, x, carry.state), y)}
         return {k: jnp.asarray(v, jnp.float32) for k, v in values.items()}

@@ -86,7 +86,7 @@ def preconditioner(snapshot: Snapshot, recipe: Recipe) -> PyTree | None:
     states = jax.tree.leaves(snapshot.carry.moments, is_leaf=is_state)
     state = next(filter(is_state, states), None)
     if isinstance(state, optax.ScaleByAdamState):
-        seen = 1 - recipe.beta2 ** state.count.astype(jnp.float32)
+        seen = 1 - recipe.beta2 ** jnp.asarray(state.count, jnp.float32)
         return jax.tree.map(lambda v: jnp.sqrt(v / seen) + recipe.epsilon, state.nu)
     if isinstance(state, optax.ScaleByRmsState):
         return jax.tree.map(lambda v: jnp.sqrt(v) + 1e-8, state.nu)

@@ -1,0 +1,9 @@
+"""`python -m steepest` is `steepest`."""
+
+import sys
+
+from .cli.main import main
+
+
+if __name__ == "__main__":
+    sys.exit(main())
