@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 
 if TYPE_CHECKING:
-    from .checkup import Report, check
+    from .checkup import Report, check, review
     from .core import capture
     from .core.errors import InputError
     from .training import Aux, Fitted, Problem, Recipe, Record, fit
@@ -24,6 +24,7 @@ __version__ = "0.1.0"
 _HOME = {
     "Report": ".checkup",
     "check": ".checkup",
+    "review": ".checkup",
     "capture": ".core",
     "InputError": ".core.errors",
     "Aux": ".training",
@@ -38,6 +39,7 @@ __all__ = [  # noqa: RUF022 (in the order in which a user meets them)
     "Problem",
     "Recipe",
     "check",
+    "review",
     "Report",
     "fit",
     "Fitted",

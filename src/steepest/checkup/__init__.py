@@ -2,6 +2,7 @@
 
 from ._check import check as check
 from ._examine import examine as examine
+from ._review import review as review
 from .finding import (
     Chart as Chart,
     Evidence as Evidence,

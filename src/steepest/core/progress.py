@@ -7,12 +7,24 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 
 DELAY = 2.0  # seconds: what is shorter needs no bar
+_HIDDEN: ContextVar[bool] = ContextVar("hidden", default=False)
+
+
+@contextmanager
+def hidden() -> Iterator[None]:
+    """Show no bar inside of this context, unless one is asked for explicitly."""
+    token = _HIDDEN.set(True)
+    try:
+        yield
+    finally:
+        _HIDDEN.reset(token)
 
 
 @contextmanager
@@ -22,7 +34,7 @@ def progress(
     """Yield `update(done, note)`; `show=None` means on a terminal only."""
     console = Console(stderr=True)
     if show is None:
-        show = sys.stderr.isatty() and console.is_terminal
+        show = sys.stderr.isatty() and console.is_terminal and not _HIDDEN.get()
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),

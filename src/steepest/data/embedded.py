@@ -10,19 +10,12 @@
 """
 
 import numpy as np
-from sklearn import datasets as sk
 
 from ..core.errors import InputError
 from .dataset import Dataset
 
 
-LOADERS = {
-    "digits": sk.load_digits,
-    "breast-cancer": sk.load_breast_cancer,
-    "wine": sk.load_wine,
-    "iris": sk.load_iris,
-    "diabetes": lambda: sk.load_diabetes(scaled=False),
-}
+NAMES = ("digits", "breast-cancer", "wine", "iris", "diabetes")
 
 
 def load(name: str) -> Dataset:
@@ -33,12 +26,15 @@ def load(name: str) -> Dataset:
     >>> load("digits").inputs.shape
     (1797, 64)
     """
-    if name not in LOADERS:
+    from sklearn import datasets  # takes a while to import
+
+    if name not in NAMES:
         raise InputError(
-            f"There is no embedded data set {name!r}; there are {', '.join(LOADERS)}."
+            f"There is no embedded data set {name!r}; there are {', '.join(NAMES)}."
         )
-    raw = LOADERS[name]()
     regression = name == "diabetes"
+    options = {"scaled": False} if regression else {}
+    raw = getattr(datasets, f"load_{name.replace('-', '_')}")(**options)
     return Dataset(
         inputs=np.asarray(raw.data, np.float32),
         targets=np.asarray(raw.target, np.float32 if regression else np.int32),

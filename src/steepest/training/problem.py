@@ -22,6 +22,9 @@ References
 """
 
 import inspect
+import os
+import sys
+import traceback
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, cast
@@ -105,6 +108,8 @@ TARGETS = ("y", "targets", "target", "label", "labels")
 
 def general_loss(problem: Problem) -> Loss:
     """The loss in its most general signature, whatever the user wrote."""
+    if not callable(problem.loss):
+        raise InputError(f"The loss is {_a(problem.loss)}; it must be a function.")
     loss, count = problem.loss, positional(problem.loss)
     if count == 2:
         return lambda model, batch, key, state: (loss(model, batch), Aux(state))
@@ -243,22 +248,27 @@ def validate(problem: Problem, recipe: Recipe) -> None:
     except InputError:
         raise
     except Exception as error:
-        shapes = jax.tree.map(lambda a: f"{a.dtype}{list(a.shape)}", batch)
-        line = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(
-            f"The loss cannot be computed on a batch of {shapes}: "
-            f"{type(error).__name__}: {line}"
-        ) from error
+        raise InputError(f"The loss {_failure(error, batch)}") from error
     if not (isinstance(out, tuple) and len(out) == 2):
         raise InputError(
             "A loss of four arguments must return `(scalar, Aux(state, metrics))`."
         )
     value, aux = out
-    if not hasattr(value, "shape") or value.shape != ():
-        shape = list(getattr(value, "shape", ())) or type(value).__name__
+    if isinstance(value, tuple) and positional(problem.loss) < 4:
         raise InputError(
-            f"The loss returns an array of shape {shape}, not a scalar. Take its mean "
-            "over the batch: `return per_example.mean()`."
+            "The loss returns a tuple; return the scalar alone, or write "
+            "`loss(model, batch, key, state)` and return `(scalar, Aux(state, metrics))`."
+        )
+    if not hasattr(value, "shape"):
+        raise InputError(
+            f"The loss returns {_a(value)}, not a scalar array: is there a `return`?"
+            if value is None
+            else f"The loss returns {_a(value)}, not a scalar array."
+        )
+    if value.shape != ():
+        raise InputError(
+            f"The loss returns an array of shape {list(value.shape)}, not a scalar. "
+            "Take its mean over the batch: `return per_example.mean()`."
         )
     if not jnp.issubdtype(value.dtype, jnp.floating):
         raise InputError(f"The loss is of type {value.dtype}; it must be a float.")
@@ -267,18 +277,71 @@ def validate(problem: Problem, recipe: Recipe) -> None:
             "A loss of four arguments must return `(scalar, Aux(state, metrics))`; the "
             f"second result is a {type(aux).__name__}."
         )
-    _check_labels(problem, taken)
+    _check_evaluation(problem, taken, recipe.batch_size)
+
+
+def _failure(error: Exception, batch: Batch) -> str:
+    """Why a user's function cannot be computed, where, and on what, in one sentence."""
+    where = _line_of(error)
+    if isinstance(error, TRACED):
+        return (
+            f"needs the value of an array while it is compiled{where}: use jax.numpy and "
+            "jax.lax there instead of NumPy, `float()` and Python's `if`."
+        )
+    shapes = [f"{a.dtype}{list(a.shape)}" for a in jax.tree.leaves(batch)]
+    line = (str(error).strip().splitlines() or [""])[0]
+    return (
+        f"cannot be computed on a batch of {', '.join(shapes)}{where}: "
+        f"{type(error).__name__}{': ' if line else ''}{line}"
+    )
+
+
+def _line_of(error: Exception) -> str:
+    """`" at train.py:31"`: the innermost line that is the user's."""
+    ours = os.path.dirname(os.path.dirname(__file__)) + os.sep
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        name = frame.filename
+        library = "site-packages" in name or name.startswith((sys.prefix, "<"))
+        if not library and not name.startswith((ours, sys.base_prefix)):
+            return f" at {os.path.basename(name)}:{frame.lineno}"
+    return ""
+
+
+TRACED = (
+    jax.errors.ConcretizationTypeError,
+    jax.errors.TracerArrayConversionError,
+    jax.errors.TracerIntegerConversionError,
+    jax.errors.NonConcreteBooleanIndexError,
+)
+
+
+def _a(value: Any) -> str:
+    kind = "None" if value is None else type(value).__name__
+    article = "an" if kind[0] in "aeiouAEIOU" else "a"
+    return kind if value is None else f"{article} {kind}"
 
 
 def _check_source(problem: Problem, source: Source, what: str) -> None:
+    if source is None:
+        raise InputError(f"There are no {what}; give `(inputs, targets)` as arrays.")
+    leaves = jax.tree.leaves(source)
+    if isinstance(source, list | tuple | dict):
+        if not leaves:
+            raise InputError(f"The {what} are empty.")
+        if any(isinstance(leaf, bool | int | float | str) for leaf in leaves):
+            raise InputError(
+                f"The {what} are Python lists; give arrays: `np.asarray(x, np.float32)`."
+            )
+    if any(hasattr(leaf, "shape") and not hasattr(leaf, "dtype") for leaf in leaves):
+        raise InputError(
+            f"The {what} hold a {type(leaves[0]).__name__}; give arrays: `.to_numpy()`."
+        )
     if not is_arrays(source):
         if callable(source) or hasattr(source, "__iter__"):
-            if isinstance(source, list | tuple | dict) and not source:
-                raise InputError(f"The {what} are empty.")
             return
         raise InputError(
-            f"The {what} are a {type(source).__name__}. Give arrays with a common "
-            "first axis, an iterable of batches, or a function that returns one."
+            f"The {what} are {_a(source)}. Give arrays with a common first axis, an "
+            "iterable of batches, or a function that returns one."
         )
     if not all(leaf.shape for leaf in jax.tree.leaves(source)):
         raise InputError(
@@ -300,36 +363,66 @@ def _check_source(problem: Problem, source: Source, what: str) -> None:
             )
 
 
-def _check_labels(problem: Problem, taken: pytree.Trainable) -> None:
+def _check_evaluation(problem: Problem, taken: pytree.Trainable, size: int) -> None:
+    """`predict`, `evaluate` and the held-out data must go together, as the labels must.
+
+    Data that are not arrays are left alone: to look at them would be to use them up.
+    """
+    sources = {"training data": problem.data, "validation data": problem.validation}
+    predict, evaluate = predictor(problem), evaluator(problem)
+    for what, source in sources.items():
+        if source is None or not is_arrays(source):
+            continue
+        batch = first_batch(problem, size, source)
+        _shape(
+            taken, evaluate, batch, problem.state, batch, f"{_judge(problem)} {what}"
+        )
+        x, _ = split(problem, batch)
+        if predict is None or x is None:
+            continue
+        out = _shape(
+            taken, predict, x, problem.state, batch, f"`predict` on the {what}"
+        )
+        _check_labels(problem, source, out, what)
+
+
+def _judge(problem: Problem) -> str:
+    return "The loss on the" if problem.evaluate is None else "`evaluate` on the"
+
+
+def _shape(
+    taken: pytree.Trainable,
+    function: Callable[..., Any],
+    argument: PyTree,
+    state: PyTree,
+    batch: Batch,
+    what: str,
+) -> PyTree:
+    """The shapes of what a function of the model makes, or `InputError`."""
+
+    def run(params: PyTree, rest: PyTree, argument: PyTree, state: PyTree) -> PyTree:
+        return function(taken.merge(params, rest), argument, state)
+
+    try:
+        return jax.eval_shape(run, taken.params, taken.rest, argument, state)
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(f"{what} {_failure(error, batch)}") from error
+
+
+def _check_labels(problem: Problem, source: Source, outputs: Any, what: str) -> None:
     """Integer labels must be in the range of the classes that the model scores."""
-    predict = predictor(problem)
-    if predict is None or not is_arrays(problem.data):
-        return
-    _, targets = split(problem, problem.data)
+    _, targets = split(problem, source)
     if not hasattr(targets, "dtype") or np.asarray(targets[:1]).dtype.kind not in "iu":
         return
-    if targets.ndim != 1:
-        return
-    x, _ = split(problem, first_batch(problem, 2))
-    try:
-        out = jax.eval_shape(
-            lambda params, rest, x: predict(
-                taken.merge(params, rest), x, problem.state
-            ),
-            taken.params,
-            taken.rest,
-            x,
-        )
-    except Exception as error:
-        line = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"`predict` fails on the inputs: {line}") from error
-    shape = getattr(out, "shape", ())
-    if len(shape) != 2 or task_of(problem) != "classification":
+    shape = getattr(outputs, "shape", ())
+    if targets.ndim != 1 or len(shape) != 2 or task_of(problem) != "classification":
         return
     classes, y = max(shape[1], 2), np.asarray(targets)
     if y.min() < 0 or y.max() >= classes:
         raise InputError(
-            f"The labels run from {y.min()} to {y.max()}, but the model has "
-            f"{shape[1]} outputs, for classes 0 to {classes - 1}. Renumber the labels "
-            "or widen the output layer."
+            f"The labels of the {what} run from {y.min()} to {y.max()}, but the model "
+            f"has {shape[1]} outputs, for classes 0 to {classes - 1}. Renumber the "
+            "labels or widen the output layer."
         )

@@ -1,0 +1,135 @@
+"""From a record to a report: for runs that were measured elsewhere, or before.
+
+A check-up trains the program itself. Whoever has a training loop of their own notes
+what happens in a `Record`, one call a step, and has that judged:
+
+    record = steepest.Record()
+    for step, batch in enumerate(batches):
+        params, opt_state, loss, grads = update(params, opt_state, batch)
+        record.log(step, loss=loss, gradient_norm=optax.global_norm(grads))
+    print(steepest.review(record))
+
+Rules whose measurements the record lacks are listed as not run.
+"""
+
+import dataclasses
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..core.errors import InputError
+from ..training.recipe import Recipe, describe
+from ..training.record import Record
+from ._examine import examine
+from .report import Report
+from .rule import Rule
+from .rules import RULES
+from .verdict import verdict
+
+
+def review(
+    record: Record,
+    *,
+    recipe: Recipe | None = None,
+    name: str | None = None,
+    rules: Sequence[Rule] = RULES,
+    limits: Mapping[str, float] | None = None,
+    silence: Collection[str] = (),
+) -> Report:
+    """Judge what a record holds, without running anything; see the module docstring.
+
+    **Arguments**
+
+    - `record`: written by `fit`, by `steepest.check` (`report.record`), by
+      `Record.load`, or by a loop of your own. It is left as it is.
+    - `recipe`: how the run was made, where the record does not say. Rules about the
+      optimiser need it.
+    - `name`: what the report calls it.
+    - `rules`, `limits`, `silence`: as for `steepest.check`.
+
+    **Returns** a `Report`. Raises `InputError` for a record with nothing in it, or with
+    series that are not numbers of one shape.
+    """
+    record = completed(record, recipe, name)
+    examination = examine(record, rules, limits=limits, silence=silence)
+    return Report(
+        name=str(record.meta.get("problem", "record")),
+        verdict=verdict(record, examination.findings),
+        findings=examination.findings,
+        passed=examination.passed,
+        not_run=examination.not_run,
+        rules=tuple(rules),
+        record=record,
+    )
+
+
+def completed(record: Record, recipe: Recipe | None, name: str | None) -> Record:
+    """A copy whose `meta` says what a loop of one's own leaves unsaid.
+
+    A loss that is not finite ends the run there, as it does in `fit`.
+    """
+    series = checked(record)
+    meta: dict[str, Any] = {}
+    if "loss" in series:
+        step, loss = series["loss"].step, series["loss"].value
+        bad = np.flatnonzero(~np.isfinite(loss))
+        meta = {"steps": int(step[-1]) + 1, "ended": "completed"}
+        if len(bad):
+            first = int(step[bad[0]])
+            meta |= {"steps": first, "ended": "non-finite"}
+            meta["nonfinite"] = {"step": first, "sentence": "The origin is unknown."}
+    if recipe is not None:
+        meta |= {"recipe": describe(recipe), "seed": recipe.seed}
+    meta |= record.meta
+    if name is not None:
+        meta["problem"] = name
+    new = dataclasses.replace(
+        record,
+        meta=meta,
+        _steps={k: list(v) for k, v in record._steps.items()},
+        _values={k: list(v) for k, v in record._values.items()},
+    )
+    if "nonfinite" in meta and "loss" in series:
+        new.truncate(int(meta["nonfinite"]["step"]) - 1)
+        new = _without_empty(new)
+    return new
+
+
+def checked(record: Record) -> dict[str, Any]:  # of Series
+    """Every series, or `InputError` on one that no rule could read."""
+    result = {}
+    for name in record._steps:
+        try:
+            series = record[name]
+        except ValueError:
+            raise InputError(
+                f"The values of `{name}` in the record differ in shape; log the same "
+                "kind of value at every step."
+            ) from None
+        if series.value.dtype.kind not in "biuf" and str(series.value.dtype) not in (
+            "bfloat16",
+        ):
+            raise InputError(
+                f"`{name}` in the record holds {series.value.dtype}, not numbers."
+            )
+        if name in ("loss", "gradient_norm", "learning_rate") and series.value.ndim > 1:
+            shape = list(series.value.shape[1:])
+            raise InputError(
+                f"`{name}` was logged as arrays of shape {shape}; log a scalar."
+            )
+        result[name] = series
+    if not result and not record.facts:
+        raise InputError(
+            "The record is empty; log at least the loss: `record.log(step, loss=loss)`."
+        )
+    return result
+
+
+def _without_empty(record: Record) -> Record:
+    kept = {name for name, steps in record._steps.items() if steps}
+    return dataclasses.replace(
+        record,
+        _steps={k: v for k, v in record._steps.items() if k in kept},
+        _values={k: v for k, v in record._values.items() if k in kept},
+    )
