@@ -57,6 +57,13 @@ class Report:
         return text(self)
 
     def _repr_html_(self) -> str:
+        """The page in a frame, so that it and the notebook leave each other alone."""
+        from .render.html import notebook
+
+        return notebook(self)
+
+    def to_html(self) -> str:
+        """The report as one self-contained page."""
         from .render.html import html
 
         return html(self)
@@ -78,5 +85,5 @@ class Report:
                 f"Cannot tell what to write to `{path}`: the name must end in .html "
                 "or .json."
             )
-        content = self._repr_html_() if ending == ".html" else self.to_json()
+        content = self.to_html() if ending == ".html" else self.to_json()
         archive.write_text(path, content)

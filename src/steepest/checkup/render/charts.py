@@ -1,0 +1,380 @@
+"""Pictures of vitals as SVG, drawn by hand.
+
+Colours are CSS variables of the page, so that a picture follows it into the dark and
+onto paper. Up to four lines carry their names at their ends; more are coloured by depth,
+with a legend. What is not finite breaks the line and leaves a cross at the top; what is
+zero or less on a logarithmic axis leaves a triangle at the bottom.
+"""
+
+import math
+from html import escape
+from typing import NamedTuple
+
+import numpy as np
+
+from .vitals import Line, Vital
+from .words import SUPERSCRIPT, number
+
+
+WIDTH, HEIGHT = 440, 236
+TOP, BOTTOM, LEFT = 16, 30, 48
+POINTS = 160  # of a line: pairs of extremes, so that no spike is lost
+LINES = 40  # drawn at most, evenly over the depth
+DIRECT = 4  # lines that carry their names
+RAMP = 8  # colours from input to output
+MARKS = 12  # crosses or triangles on one line at most
+DECADES = 14  # on one axis at most
+
+
+class Axis(NamedTuple):
+    """A scale: where a value lies between two ends, in pixels."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+    log: bool = False
+
+    def __call__(self, x: float) -> float:
+        low, high, x = map(self.measure, (self.low, self.high, x))
+        share = (x - low) / (high - low)
+        return self.start + min(max(share, 0.0), 1.0) * (self.end - self.start)
+
+    def measure(self, x: float) -> float:
+        return math.log10(max(x, 1e-300)) if self.log else x
+
+
+def svg(vital: Vital, name: str) -> str:
+    """The picture of a vital; `name` is unique on the page."""
+    lines = chosen(vital.lines)
+    labelled = [] if len(lines) > DIRECT else [line for line in lines if len(lines) > 1]
+    margin = 14 + (6.1 * max(len(short(n.name)) for n in labelled) if labelled else 0)
+    x = Axis(*x_range(vital), LEFT, WIDTH - margin)
+    y = Axis(*y_range(vital), HEIGHT - BOTTOM, TOP, log=vital.log)
+    parts = [
+        f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
+        f'aria-labelledby="{escape(name)}-t {escape(name)}-d">',
+        f'<title id="{escape(name)}-t">{escape(vital.title)}</title>',
+        f'<desc id="{escape(name)}-d">{escape(describe(vital))}</desc>',
+        *band(vital, x, y),
+        *grid(vital, x, y),
+        *gap_between(vital, x, y),
+    ]
+    for i, line in enumerate(lines):
+        parts += draw(line, colour(vital, i, len(lines)), x, y)
+    parts += [*limit(vital, x, y), *event(vital, x)]
+    parts += end_labels(vital, lines, labelled, x, y)
+    return "".join([*parts, "</svg>"])
+
+
+def legend(vital: Vital) -> list[tuple[str, str]]:
+    """Colour class and name of each line, where the lines do not carry their names."""
+    lines = chosen(vital.lines)
+    if len(lines) <= DIRECT:
+        return []
+    return [(colour(vital, i, len(lines)), n.name) for i, n in enumerate(lines)]
+
+
+def describe(vital: Vital) -> str:
+    """The picture in words, for those who cannot see it."""
+    show = lambda v: number(v, percent=vital.percent)
+    parts = []
+    for line in vital.lines[:6]:
+        finite = line.value[np.isfinite(line.value)]
+        if finite.size:
+            parts.append(
+                f"{line.name}: {show(float(finite[0]))} at first, "
+                f"{show(float(finite[-1]))} at last, between "
+                f"{show(float(finite.min()))} and {show(float(finite.max()))}."
+            )
+        if finite.size < line.value.size:
+            parts.append(f"{line.name} is not finite in places.")
+    if len(vital.lines) > 6:
+        parts.append(f"And {len(vital.lines) - 6} more lines.")
+    if vital.healthy:
+        low, high = map(show, vital.healthy)
+        parts.append(f"Healthy between {low} and {high}.")
+    if vital.limit is not None:
+        parts.append(f"The {vital.limit_name} is {show(vital.limit)}.")
+    return " ".join(parts)
+
+
+# -- Scales ----------------------------------------------------------------------------
+
+
+def x_range(vital: Vital) -> tuple[float, float]:
+    """From the first update to the last."""
+    steps = [s for line in vital.lines for s in (line.step[:1], line.step[-1:])]
+    every = np.concatenate(steps) if steps else np.zeros(1)
+    low, high = float(every.min()), float(every.max())
+    if vital.event:
+        high = max(high, float(vital.event[0]))
+    low = 0.0 if low < 0.1 * high else low
+    return (low, high) if high > low else (low, low + 1)
+
+
+def y_range(vital: Vital) -> tuple[float, float]:
+    """Everything finite, the limit and the band."""
+    values = [line.value[np.isfinite(line.value)] for line in vital.lines]
+    every = np.concatenate(values) if values else np.zeros(0)
+    extra = [v for v in (vital.limit, *(vital.healthy or ())) if v is not None]
+    if vital.percent:
+        top = max([1.0, *every]) if every.size and every.max() > 1.05 else 1.0
+        low = math.floor(10 * every.min()) / 10 if every.size else 0.0
+        return (0.0 if extra or low < 0.5 else low), top
+    if vital.log:
+        every = every[every > 0]
+        extra = [v for v in extra if v > 0]
+        every = np.array([*every, *extra]) if every.size or extra else np.ones(1)
+        high = float(every.max())
+        low = max(float(every.min()), high * 10.0**-DECADES)
+        if high < 3 * low:
+            low, high = low / 2, high * 2
+        return low / 1.25, high * 1.25
+    every = np.array([*every, *extra]) if every.size or extra else np.zeros(1)
+    low, high = float(every.min()), float(every.max())
+    if not math.isfinite(high - low):
+        low, high = low / 4, high / 4
+    room = 0.05 * (high - low) or 0.5 * abs(high) or 1.0
+    return (0.0 if 0 <= low < 0.3 * high else low - room), high + room
+
+
+def ticks(axis: Axis, most: int, *, whole: bool = False) -> list[float]:
+    """Round numbers on an axis."""
+    if axis.log:
+        first, last = (
+            math.ceil(axis.measure(axis.low)),
+            math.floor(axis.measure(axis.high)),
+        )
+        every = max(1, math.ceil((last - first + 1) / most))
+        decades = [10.0**k for k in range(first, last + 1) if k % every == 0]
+        if len(decades) >= 2:
+            return decades
+        fine = [m * 10.0**k for k in range(first - 1, last + 1) for m in (1, 2, 5)]
+        return [t for t in fine if axis.low <= t <= axis.high]
+    span = axis.high - axis.low
+    unit = 10.0 ** math.floor(math.log10(span / most))
+    step = next(m * unit for m in (1, 2, 5, 10, 20) if span / (m * unit) <= most)
+    step = max(step, 1.0) if whole else step
+    first = math.ceil(axis.low / step - 1e-9)
+    count = math.floor((axis.high - first * step) / step + 1e-9)
+    return [(first + i) * step for i in range(count + 1)]
+
+
+def tick_name(value: float, vital: Vital) -> str:
+    if vital.percent:
+        return f"{100 * value:.0f} %"
+    if value > 0 and not 0.009 < value < 9999:
+        exponent = math.floor(math.log10(value) + 1e-9)
+        mantissa = round(value / 10.0**exponent)
+        power = f"10{str(exponent).translate(SUPERSCRIPT)}"
+        return power if mantissa == 1 else f"{mantissa}·{power}"
+    return f"{value:.4g}".replace("-", "−")
+
+
+# -- Parts -----------------------------------------------------------------------------
+
+
+def grid(vital: Vital, x: Axis, y: Axis) -> list[str]:
+    """Axes, their ticks, and faint lines across."""
+    parts = []
+    for t in ticks(y, 5):
+        at = y(t)
+        parts.append(
+            f'<path class="grid" d="M{x.start:.0f} {at:.1f}H{x.end:.0f}"/>'
+            f'<text class="tick" text-anchor="end" x="{x.start - 6:.0f}" '
+            f'y="{at + 4:.1f}">{tick_name(t, vital)}</text>'
+        )
+    base = y.start
+    parts.append(f'<path class="axis" d="M{x.start:.0f} {base:.0f}H{x.end:.0f}"/>')
+    for t in ticks(x, 4, whole=True):
+        at = x(t)
+        name = f"{t:.0f}" if t < 1e5 else f"{t / 1000:.0f} k"
+        parts.append(
+            f'<path class="axis" d="M{at:.1f} {base:.0f}v4"/>'
+            f'<text class="tick" text-anchor="middle" x="{at:.1f}" '
+            f'y="{base + 16:.0f}">{name}</text>'
+        )
+    parts.append(
+        f'<text class="tick" text-anchor="end" x="{WIDTH - 2}" '
+        f'y="{HEIGHT - 2}">updates</text>'
+    )
+    return parts
+
+
+def band(vital: Vital, x: Axis, y: Axis) -> list[str]:
+    """The healthy band."""
+    if vital.healthy is None:
+        return []
+    low, high = (y(v) for v in vital.healthy)
+    return [
+        f'<rect class="healthy" x="{x.start:.0f}" y="{high:.1f}" '
+        f'width="{x.end - x.start:.1f}" height="{max(low - high, 1):.1f}"/>'
+        f'<text class="band-name" x="{x.start + 6:.0f}" y="{low - 5:.1f}">healthy'
+        "</text>"
+    ]
+
+
+def limit(vital: Vital, x: Axis, y: Axis) -> list[str]:
+    """The limit, with its value."""
+    if vital.limit is None:
+        return []
+    at = y(vital.limit)
+    above = at - 5 if at > TOP + 14 else at + 13
+    value = number(vital.limit, percent=vital.percent)
+    return [
+        f'<path class="limit" d="M{x.start:.0f} {at:.1f}H{x.end:.0f}"/>'
+        f'<text class="limit-name" text-anchor="end" x="{x.end - 4:.0f}" '
+        f'y="{above:.1f}">{escape(vital.limit_name)} {value}</text>'
+    ]
+
+
+def event(vital: Vital, x: Axis) -> list[str]:
+    """A moment of the run: a dotted line from top to bottom."""
+    if vital.event is None:
+        return []
+    step, name = vital.event
+    at = x(step)
+    side = "end" if at > (x.start + x.end) / 2 else "start"
+    shift = -5 if side == "end" else 5
+    return [
+        f'<path class="event" d="M{at:.1f} {TOP}V{HEIGHT - BOTTOM}"/>'
+        f'<text class="event-name" text-anchor="{side}" x="{at + shift:.1f}" '
+        f'y="{TOP + 9}">{escape(name)}, update {step}</text>'
+    ]
+
+
+def draw(line: Line, css: str, x: Axis, y: Axis) -> list[str]:
+    """One line: finite stretches, crosses and triangles."""
+    step, value = thinned(line)
+    drawable = np.isfinite(value) & ((value > 0) if y.log else True)
+    faint = " faint" if line.faint else ""
+    parts = [f'<g class="line {css}{faint}"><title>{escape(line.name)}</title>']
+    path, alone = [], []
+    for run in stretches(drawable):
+        points = [f"{x(step[i]):.1f} {y(value[i]):.1f}" for i in run]
+        if len(points) == 1:
+            alone.append(run[0])
+        path.append("M" + "L".join(points))
+    if path:
+        parts.append(f'<path d="{"".join(path)}"/>')
+    parts += [
+        f'<circle cx="{x(step[i]):.1f}" cy="{y(value[i]):.1f}" r="2.5"/>'
+        for i in alone[:MARKS]
+    ]
+    for run in stretches(~np.isfinite(value))[:MARKS]:
+        at, what = x(step[run[0]]), number(float(value[run[0]]))
+        parts.append(
+            f'<path class="cross" d="M{at - 4:.1f} {TOP - 4}l8 8m0-8l-8 8">'
+            f"<title>{escape(line.name)}: {what} at update {step[run[0]]}</title></path>"
+        )
+    if y.log:
+        for run in stretches(value <= 0)[:MARKS]:
+            at = x(step[run[0]])
+            parts.append(
+                f'<path class="zero" d="M{at - 4:.1f} {HEIGHT - BOTTOM - 8}h8l-4 7z">'
+                f"<title>{escape(line.name)}: {number(float(value[run[0]]))} from "
+                f"update {step[run[0]]}</title></path>"
+            )
+    return [*parts, "</g>"]
+
+
+def gap_between(vital: Vital, x: Axis, y: Axis) -> list[str]:
+    """The area between the first two lines, where both are finite."""
+    if not vital.shade or len(vital.lines) < 2:
+        return []
+    a, b = vital.lines[:2]
+    if not np.array_equal(a.step, b.step):
+        return []
+    good = np.flatnonzero(np.isfinite(a.value) & np.isfinite(b.value))
+    if y.log:
+        good = good[(a.value[good] > 0) & (b.value[good] > 0)]
+    if len(good) < 2:
+        return []
+    good = good[:: max(1, len(good) // POINTS)]
+    there = [f"{x(a.step[i]):.1f} {y(a.value[i]):.1f}" for i in good]
+    back = [f"{x(b.step[i]):.1f} {y(b.value[i]):.1f}" for i in good[::-1]]
+    return [f'<path class="gap" d="M{"L".join([*there, *back])}z"/>']
+
+
+def end_labels(
+    vital: Vital, lines: list[Line], labelled: list[Line], x: Axis, y: Axis
+) -> list[str]:
+    """The names of the lines at their right ends, kept apart."""
+    placed = []
+    for line in labelled:
+        good = np.isfinite(line.value) & ((line.value > 0) if y.log else True)
+        ends = np.flatnonzero(good)
+        if len(ends):
+            i = next(i for i, n in enumerate(lines) if n is line)
+            css = colour(vital, i, len(lines)) + (" faint" if line.faint else "")
+            placed.append([y(float(line.value[ends[-1]])), css, line.name])
+    placed.sort(key=lambda p: p[0])
+    for i in range(1, len(placed)):
+        placed[i][0] = max(placed[i][0], placed[i - 1][0] + 13)
+    over = placed[-1][0] - (HEIGHT - BOTTOM) if placed else 0
+    for i in range(len(placed) - 1, -1, -1):
+        ceiling = HEIGHT - BOTTOM if i == len(placed) - 1 else placed[i + 1][0] - 13
+        placed[i][0] = min(placed[i][0], ceiling) if over > 0 else placed[i][0]
+    return [
+        f'<text class="name {css}" x="{x.end + 6:.1f}" y="{at + 4:.1f}">'
+        f"{escape(short(name))}<title>{escape(name)}</title></text>"
+        for at, css, name in placed
+    ]
+
+
+# -- Helpers ---------------------------------------------------------------------------
+
+
+def chosen(lines: tuple[Line, ...]) -> list[Line]:
+    """At most `LINES` of the lines, evenly over the depth."""
+    if len(lines) <= LINES:
+        return list(lines)
+    return [lines[i] for i in np.linspace(0, len(lines) - 1, LINES).astype(int)]
+
+
+def colour(vital: Vital, i: int, n: int) -> str:
+    """The CSS class of the i-th of n lines."""
+    if vital.by_depth and n > 1:
+        return f"d{round(i * (RAMP - 1) / (n - 1))}"
+    if n > DIRECT:
+        return f"d{i % RAMP}"
+    faint = sum(line.faint for line in vital.lines[:i])
+    return "s3" if vital.lines[i].faint else f"s{i - faint}"
+
+
+def short(name: str, most: int = 18) -> str:
+    """A long name without its middle."""
+    if len(name) <= most:
+        return name
+    return f"{name[: most // 2 - 1]}…{name[-(most - most // 2) :]}"
+
+
+def stretches(mask: np.ndarray) -> list[np.ndarray]:
+    """The runs of True in a mask, each as its indices."""
+    inside = np.flatnonzero(mask)
+    if not inside.size:
+        return []
+    return np.split(inside, np.flatnonzero(np.diff(inside) > 1) + 1)
+
+
+def thinned(line: Line, points: int = POINTS) -> tuple[np.ndarray, np.ndarray]:
+    """The line by the extremes of `points` / 2 stretches; what is not finite stays."""
+    n = len(line.value)
+    if n <= points:
+        return line.step, line.value
+    keep = {0, n - 1}
+    for part in np.array_split(np.arange(n), points // 2):
+        value = line.value[part]
+        bad = np.flatnonzero(~np.isfinite(value))
+        if bad.size:
+            keep.add(int(part[bad[0]]))
+        if bad.size < len(part):
+            keep.add(
+                int(part[np.nanargmin(np.where(np.isfinite(value), value, np.nan))])
+            )
+            keep.add(
+                int(part[np.nanargmax(np.where(np.isfinite(value), value, np.nan))])
+            )
+    index = np.array(sorted(keep))
+    return line.step[index], line.value[index]
