@@ -8,7 +8,7 @@ zero or less on a logarithmic axis leaves a triangle at the bottom.
 
 import math
 from html import escape
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,8 +16,8 @@ from .vitals import Line, Vital
 from .words import SUPERSCRIPT, number
 
 
-WIDTH, HEIGHT = 440, 236
-TOP, BOTTOM, LEFT = 16, 30, 48
+WIDTH, HEIGHT = 440, 240
+TOP, BOTTOM, LEFT = 16, 34, 48
 POINTS = 160  # of a line: pairs of extremes, so that no spike is lost
 LINES = 40  # drawn at most, evenly over the depth
 DIRECT = 4  # lines that carry their names
@@ -35,8 +35,8 @@ class Axis(NamedTuple):
     end: float
     log: bool = False
 
-    def __call__(self, x: float) -> float:
-        low, high, x = map(self.measure, (self.low, self.high, x))
+    def __call__(self, x: Any) -> float:  # a number of any kind
+        low, high, x = map(self.measure, (self.low, self.high, float(x)))
         share = (x - low) / (high - low)
         return self.start + min(max(share, 0.0), 1.0) * (self.end - self.start)
 
@@ -47,7 +47,8 @@ class Axis(NamedTuple):
 def svg(vital: Vital, name: str) -> str:
     """The picture of a vital; `name` is unique on the page."""
     lines = chosen(vital.lines)
-    labelled = [] if len(lines) > DIRECT else [line for line in lines if len(lines) > 1]
+    direct = len(lines) <= DIRECT and (len(lines) > 1 or vital.by_depth)
+    labelled = lines if direct else []
     margin = 14 + (6.1 * max(len(short(n.name)) for n in labelled) if labelled else 0)
     x = Axis(*x_range(vital), LEFT, WIDTH - margin)
     y = Axis(*y_range(vital), HEIGHT - BOTTOM, TOP, log=vital.log)
@@ -106,7 +107,7 @@ def x_range(vital: Vital) -> tuple[float, float]:
     """From the first update to the last."""
     steps = [s for line in vital.lines for s in (line.step[:1], line.step[-1:])]
     every = np.concatenate(steps) if steps else np.zeros(1)
-    low, high = float(every.min()), float(every.max())
+    low, high = float(every.min()), float(max(every.max(), vital.last))
     if vital.event:
         high = max(high, float(vital.event[0]))
     low = 0.0 if low < 0.1 * high else low
@@ -166,9 +167,9 @@ def tick_name(value: float, vital: Vital) -> str:
         return f"{100 * value:.0f} %"
     if value > 0 and not 0.009 < value < 9999:
         exponent = math.floor(math.log10(value) + 1e-9)
-        mantissa = round(value / 10.0**exponent)
+        mantissa = f"{value / 10.0**exponent:.4g}"
         power = f"10{str(exponent).translate(SUPERSCRIPT)}"
-        return power if mantissa == 1 else f"{mantissa}·{power}"
+        return power if mantissa == "1" else f"{mantissa}·{power}"
     return f"{value:.4g}".replace("-", "−")
 
 
@@ -187,7 +188,7 @@ def grid(vital: Vital, x: Axis, y: Axis) -> list[str]:
         )
     base = y.start
     parts.append(f'<path class="axis" d="M{x.start:.0f} {base:.0f}H{x.end:.0f}"/>')
-    for t in ticks(x, 4, whole=True):
+    for t in ticks(x, 5, whole=True):
         at = x(t)
         name = f"{t:.0f}" if t < 1e5 else f"{t / 1000:.0f} k"
         parts.append(
@@ -196,8 +197,8 @@ def grid(vital: Vital, x: Axis, y: Axis) -> list[str]:
             f'y="{base + 16:.0f}">{name}</text>'
         )
     parts.append(
-        f'<text class="tick" text-anchor="end" x="{WIDTH - 2}" '
-        f'y="{HEIGHT - 2}">updates</text>'
+        f'<text class="tick" text-anchor="end" x="{x.end:.0f}" '
+        f'y="{HEIGHT - 3}">updates</text>'
     )
     return parts
 
@@ -216,17 +217,46 @@ def band(vital: Vital, x: Axis, y: Axis) -> list[str]:
 
 
 def limit(vital: Vital, x: Axis, y: Axis) -> list[str]:
-    """The limit, with its value."""
+    """The limit, with its value where the fewest lines pass."""
     if vital.limit is None:
         return []
     at = y(vital.limit)
-    above = at - 5 if at > TOP + 14 else at + 13
-    value = number(vital.limit, percent=vital.percent)
+    name = f"{vital.limit_name} {number(vital.limit, percent=vital.percent)}"
+    long = 6.4 * len(name)
+    places = [
+        (anchor, start, at + shift)
+        for shift in (-5, 13)
+        for anchor, start in (("end", x.end - 4), ("start", x.start + 6))
+        if at + shift - 8 >= TOP - 4 and at + shift < HEIGHT - BOTTOM
+    ]
+
+    def crossings(place: tuple[str, float, float]) -> int:
+        anchor, start, base = place
+        left = start - long if anchor == "end" else start
+        return sum(
+            left - 4 < px < left + long + 4 and base - 12 < py < base + 4
+            for px, py in traces(vital, x, y)
+        )
+
+    anchor, start, base = min(places, key=crossings)
     return [
         f'<path class="limit" d="M{x.start:.0f} {at:.1f}H{x.end:.0f}"/>'
-        f'<text class="limit-name" text-anchor="end" x="{x.end - 4:.0f}" '
-        f'y="{above:.1f}">{escape(vital.limit_name)} {value}</text>'
+        f'<text class="limit-name" text-anchor="{anchor}" x="{start:.0f}" '
+        f'y="{base:.1f}">{escape(name)}</text>'
     ]
+
+
+def traces(vital: Vital, x: Axis, y: Axis) -> list[tuple[float, float]]:
+    """Points along all lines, close enough to see what a text would cover."""
+    points = []
+    for line in chosen(vital.lines):
+        good = np.isfinite(line.value) & ((line.value > 0) if y.log else True)
+        if good.any():
+            at = np.array([x(s) for s in line.step[good]])
+            height = np.array([y(v) for v in line.value[good]])
+            across = np.arange(at[0], at[-1] + 1, 4.0)
+            points += zip(across, np.interp(across, at, height))
+    return points
 
 
 def event(vital: Vital, x: Axis) -> list[str]:
@@ -366,15 +396,11 @@ def thinned(line: Line, points: int = POINTS) -> tuple[np.ndarray, np.ndarray]:
     keep = {0, n - 1}
     for part in np.array_split(np.arange(n), points // 2):
         value = line.value[part]
-        bad = np.flatnonzero(~np.isfinite(value))
-        if bad.size:
-            keep.add(int(part[bad[0]]))
-        if bad.size < len(part):
-            keep.add(
-                int(part[np.nanargmin(np.where(np.isfinite(value), value, np.nan))])
-            )
-            keep.add(
-                int(part[np.nanargmax(np.where(np.isfinite(value), value, np.nan))])
-            )
+        finite = np.isfinite(value)
+        if not finite.all():
+            keep.add(int(part[np.argmin(finite)]))
+        if finite.any():
+            keep.add(int(part[np.argmin(np.where(finite, value, np.inf))]))
+            keep.add(int(part[np.argmax(np.where(finite, value, -np.inf))]))
     index = np.array(sorted(keep))
     return line.step[index], line.value[index]

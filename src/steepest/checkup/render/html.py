@@ -152,6 +152,7 @@ def figure(vital: Vital, name: str) -> dict[str, Any]:
         "says": vital.says,
         "svg": Markup(charts.svg(vital, name)),
         "legend": charts.legend(vital),
+        "by_depth": vital.by_depth,
     }
 
 

@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from ...training.record import Record
 from ..finding import Chart
 from ..rules.optimisation import stability_of
-from ..rules.trend import layers
+from ..rules.trend import layers, recipe_of
 
 
 UPDATE_BAND = (1e-4, 1e-2)  # of ‖update‖ ÷ ‖weights‖; about 1e-3 is usual
@@ -44,6 +44,7 @@ class Vital(NamedTuple):
     shade: bool = False  # the gap between the first two lines is the point
     missing: str = ""  # why there are no lines
     event: tuple[int, str] | None = None  # a step to mark
+    last: int = 0  # the run's last update: all pictures have one time axis
 
 
 def vitals(record: Record) -> tuple[Vital, ...]:
@@ -59,7 +60,7 @@ def vitals(record: Record) -> tuple[Vital, ...]:
         activations(record),
         rates(record),
     )
-    return tuple(v._replace(event=stop(record)) for v in found if v is not None)
+    return tuple(timed(v, record) for v in found if v is not None)
 
 
 def losses(record: Record) -> Vital:
@@ -114,9 +115,7 @@ def gradient(record: Record) -> Vital:
     """The gradient norm of every layer, or of the whole where that is all there is."""
     lines = by_layer(record, "layer.gradient_norm")
     if lines:
-        says = (
-            "From the input (dark) to the output (bright); they should stay together."
-        )
+        says = "Layers from the input to the output; they should stay together."
         if len(lines) <= 4:
             says = "The norms of the layers should stay together."
         return Vital(
@@ -167,7 +166,7 @@ def stability(record: Record) -> Vital:
         scaled = ", preconditioned" if known.series.endswith("preconditioned") else ""
         return Vital(
             title + scaled,
-            (Line("step size × sharpness", known.step, value),),
+            (Line("step size × sharpness", known.steps, value),),
             f"Beyond {known.formula} the sharpest direction grows at every update.",
             limit=known.limit,
             limit_name="stability limit",
@@ -175,14 +174,23 @@ def stability(record: Record) -> Vital:
         )
     lines = named(record, "sharpness", "sharpness")
     if lines:
+        adaptive = "sharpness.preconditioned" not in record and known_adaptive(record)
         return Vital(
             "Sharpness",
             lines,
-            "The largest eigenvalue of the Hessian; no limit is known for this "
+            "The largest eigenvalue of the Hessian. The limit of this optimiser is for "
+            "the preconditioned Hessian, which was not measured."
+            if adaptive
+            else "The largest eigenvalue of the Hessian; no limit is known for this "
             "optimiser.",
             log=spans_decades(lines),
         )
     return Vital(title, missing=reason(record, "sharpness"))
+
+
+def known_adaptive(record: Record) -> bool:
+    """Whether the optimiser divides by a root of second moments."""
+    return recipe_of(record).get("optimizer") in ("adam", "adamw", "rmsprop")
 
 
 def units(record: Record, what: str) -> Vital | None:
@@ -261,7 +269,15 @@ def chart(record: Record, wanted: Chart) -> Vital | None:
         vital = vital._replace(healthy=(float(low), float(high)))
     if wanted.log:
         vital = vital._replace(log=True)
-    return vital._replace(event=stop(record))
+    return timed(vital, record)
+
+
+def timed(vital: Vital, record: Record) -> Vital:
+    """The vital on the run's time axis, with the step at which the loss was lost."""
+    steps = record.meta.get("steps")
+    if not isinstance(steps, int):
+        steps = max((s.step[-1] for s in record.series.values()), default=0)
+    return vital._replace(event=stop(record), last=int(steps))
 
 
 # -- Reading the record ----------------------------------------------------------------

@@ -40,7 +40,7 @@ def number(x: float | None, *, percent: bool = False) -> str:
     if math.isinf(x):
         return "∞" if x > 0 else "−∞"
     if percent:
-        digits = 0 if abs(x) in (0, 1) else 1
+        digits = 0 if abs(100 * x - round(100 * x)) < 1e-9 else 1
         return f"{100 * x:.{digits}f} %".replace("-", "−")
     if x == int(x) and abs(x) < 1e6:
         return f"{int(x)}".replace("-", "−")
