@@ -13,11 +13,18 @@ def test_the_surest_wrong_answer_is_the_worst_mistake():
     np.testing.assert_allclose(worst[0].loss, 9 + np.log1p(np.exp(-9)), rtol=1e-12)
 
 
+def test_one_column_is_judged_as_a_whole():
+    p = np.array([0.0, 0.25, 1.0])
+    np.testing.assert_array_equal(probabilities(p)[:, 1], p)  # probabilities
+    z = np.array([0.0, 0.25, 1.5])  # one is outside [0, 1]: all are logits
+    np.testing.assert_allclose(probabilities(z)[:, 1], 1 / (1 + np.exp(-z)), rtol=1e-15)
+    np.testing.assert_array_equal(probabilities(np.zeros(3)), np.full((3, 2), 0.5))
+
+
 def test_probabilities_are_recognised_and_logits_normalised():
     p = np.array([[0.25, 0.75]])
     np.testing.assert_array_equal(probabilities(p), p)
     np.testing.assert_allclose(probabilities(np.log(p)), p, rtol=1e-12)
-    np.testing.assert_allclose(probabilities(np.array([[0.0]])), [[0.5, 0.5]])
     np.testing.assert_allclose(
         probabilities(np.array([900.0])), [[0.0, 1.0]], atol=1e-300
     )

@@ -79,11 +79,18 @@ def worst_mistakes(
 
 
 def probabilities(outputs: Num[np.ndarray, "n ..."]) -> Float[np.ndarray, "n classes"]:
-    """Class probabilities from whatever a classifier gives, in float64."""
+    """Class probabilities from whatever a classifier gives, in float64.
+
+    The outputs as a whole decide what they are. Several columns are probabilities if
+    all lie in [0, 1] and every row sums to 1. One column is, if all lie in [0, 1] and
+    some are not 0: nothing but zeros is what the logits of a head are that begins at
+    zero. Anything else is logits. (One column of logits that all happen to lie in
+    [0, 1] cannot be told from probabilities, and is read as those.)
+    """
     z = np.asarray(outputs, np.float64).reshape(len(outputs), -1)
     inside = bool(np.all((z >= 0) & (z <= 1)))
     if z.shape[1] == 1:
-        p = z if inside else 1 / (1 + np.exp(-np.clip(z, -700, 700)))
+        p = z if inside and z.any() else 1 / (1 + np.exp(-np.clip(z, -700, 700)))
         return np.concatenate([1 - p, p], axis=1)
     if inside and np.allclose(z.sum(-1), 1, atol=1e-3):
         return z
