@@ -34,21 +34,24 @@ SHARE = 0.95
 def prepare(context: Context) -> Measure:
     """Compile one run of the loss that looks at every non-linearity."""
     program = context.program
+    order: list[str] = []  # of the program; a dictionary leaves `jit` sorted by name
 
     @jax.jit
     def measure(carry: Carry, batch: PyTree, key: Any) -> dict[str, dict[str, Array]]:
         def objective(params: PyTree, batch: PyTree) -> Any:
             return loss_of(program, params, carry.rest, carry.state, batch, key)[0]
 
-        return capture(objective, "nonlinearity.input", unit_health)(
+        found = capture(objective, "nonlinearity.input", unit_health)(
             carry.params, batch
         )[1]
+        order[:] = found
+        return found
 
     def run(snapshot: Snapshot) -> dict[str, Any]:
         sites = measure(snapshot.carry, context.batch, context.key)
         result: dict[str, Any] = {}
         for name in ("dead", "saturated", "mean", "std"):
-            having = {s: v[name] for s, v in sites.items() if name in v}
+            having = {s: sites[s][name] for s in order if name in sites[s]}
             if having:
                 room = "unit" if name in ("dead", "saturated") else "activation"
                 # in a loop there is a value for every turn
