@@ -127,7 +127,7 @@ def checked(record: Record) -> dict[str, Any]:  # of Series
 
 
 def _without_empty(record: Record) -> Record:
-    kept = {name for name, steps in record._steps.items() if steps}
+    kept = {name for name, steps in record._steps.items() if steps or name == "loss"}
     return dataclasses.replace(
         record,
         _steps={k: v for k, v in record._steps.items() if k in kept},

@@ -48,7 +48,9 @@ def verdict(record: Record, findings: Sequence[Finding]) -> Verdict:
         )
     if weighty:
         return Verdict("has faults", f"It trains, with faults: {facts}.")
-    return Verdict("healthy", f"It trains and generalises: {facts}.")
+    held_out = any(f"validation.{x}" in record for x in ("accuracy", "loss"))
+    generalises = " and generalises" if held_out else ", on held-out data nobody looked"
+    return Verdict("healthy", f"It trains{generalises}: {facts}.")
 
 
 def improves(record: Record) -> bool:
@@ -61,10 +63,13 @@ def improves(record: Record) -> bool:
     if "train.loss" in record:
         loss = record["train.loss"].value
         first, last = float(loss[0]), float(loss[-1])
-    elif "loss" in record:
+    elif "loss" in record and len(record["loss"].step):
         loss = record["loss"].value
         tenth = max(1, len(loss) // 10)
         first, last = float(np.mean(loss[:tenth])), float(np.mean(loss[-tenth:]))
+        # One batch is noisy; but a loss that leapt at once and ends at twice its first
+        # value has not improved, however high it was between.
+        first = min(first, 2 * float(loss[0])) if loss[0] > 0 else first
     else:
         return True  # nothing says otherwise
     return bool(np.isfinite(last) and last < first - MARGIN * abs(first))
@@ -79,7 +84,7 @@ def summary(record: Record) -> str:
             f"the training loss went from {loss.value[0]:.3g} to {loss.value[-1]:.3g} "
             f"in {loss.step[-1]} updates"
         )
-    elif "loss" in record:
+    elif "loss" in record and len(record["loss"].step):
         loss = record["loss"]
         parts.append(
             f"the batch loss went from {loss.value[0]:.3g} to {loss.value[-1]:.3g} "

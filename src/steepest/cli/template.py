@@ -6,6 +6,8 @@
 A check needs three things: a model, a loss, and data.
 """
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import optax
@@ -38,11 +40,10 @@ x_held_out, y_held_out = held_out.inputs / 16, held_out.targets
 
 def initialise(key, sizes=(64, 64, 64, 10)):
     keys = jax.random.split(key, len(sizes) - 1)
-    scale = jax.nn.initializers.he_normal()
-    shapes = zip(sizes[:-1], sizes[1:], strict=True)
+    weights = jax.nn.initializers.he_normal()
     return [
-        (scale(k, shape), jnp.zeros(shape[1]))
-        for k, shape in zip(keys, shapes, strict=True)
+        (weights(k, shape), jnp.zeros(shape[1]))
+        for k, shape in zip(keys, itertools.pairwise(sizes), strict=True)
     ]
 
 

@@ -14,6 +14,7 @@ import json
 import os
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,6 +26,16 @@ from .errors import InputError
 
 
 META = "meta.json"
+#: What reading a file of unknown origin can raise.
+DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    KeyError,
+    ValueError,
+    OSError,
+    EOFError,
+    RuntimeError,
+)
 
 
 class Archive(NamedTuple):
@@ -74,23 +85,30 @@ def read(path: str | os.PathLike[str], kind: str, newest: int) -> Archive:
             arrays = {k[2:]: data[k] for k in data.files if k.startswith("a/")}
     except FileNotFoundError:
         raise InputError(f"There is no file `{path}`.") from None
-    except (zipfile.BadZipFile, KeyError, ValueError, OSError, EOFError) as error:
+    except IsADirectoryError:
+        raise InputError(f"`{path}` is a directory, not a {kind}.") from None
+    except DAMAGE as error:
         raise InputError(
             f"`{path}` is not a readable {kind}: it is damaged, or another kind of "
-            f"file ({error}). Write it again."
+            f"file ({_line(error)}). Write it again."
         ) from error
     if not isinstance(header, dict) or header.get("kind") != kind:
         found = header.get("kind") if isinstance(header, dict) else None
         raise InputError(f"`{path}` is not a {kind}; it says it is a {found}.")
+    if not isinstance(header.get("schema"), int):
+        raise InputError(f"`{path}` is damaged: it has no schema number.")
     if header["schema"] > newest:
         raise InputError(
             f"`{path}` has schema {header['schema']}, later than this version of "
             f"steepest reads ({newest}). Upgrade steepest."
         )
-    for name, dtype in header["dtypes"].items():
-        if hasattr(ml_dtypes, dtype):
-            arrays[name] = arrays[name].view(getattr(ml_dtypes, dtype))
-    return Archive(arrays, header["meta"] | {"schema": header["schema"]})
+    try:
+        for name, dtype in header["dtypes"].items():
+            if hasattr(ml_dtypes, dtype):
+                arrays[name] = arrays[name].view(getattr(ml_dtypes, dtype))
+        return Archive(arrays, header["meta"] | {"schema": header["schema"]})
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise InputError(f"`{path}` is damaged: parts of it are missing.") from error
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
@@ -118,6 +136,10 @@ def atomically(path: str | os.PathLike[str], put: Any) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def _line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
 def _umask() -> int:

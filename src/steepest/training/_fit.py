@@ -129,7 +129,8 @@ def _train(
                         checkpoints.save(directory, run.frozen(), keep, best=True)
                 if run.total is not None and run.step >= run.total:
                     return "completed"
-                if seconds is not None and time.perf_counter() - began > seconds:
+                late = seconds is not None and time.perf_counter() - began > seconds
+                if late and run.step > 0:  # a run without an update says nothing
                     return "out of time"
                 stop = schedule.next(run.step)
                 if every is not None and directory is not None:

@@ -26,6 +26,7 @@ import numpy as np
 from jaxtyping import Int, Num, PyTree
 
 from ..core import archive
+from ..core.errors import InputError
 
 
 SCHEMA = 1
@@ -98,7 +99,13 @@ class Record:
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Record":
         """Read a record; `InputError` when it is missing or damaged."""
-        return unpack(archive.read(path, "record", SCHEMA))
+        packed = archive.read(path, "record", SCHEMA)
+        try:
+            return unpack(packed)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InputError(
+                f"`{path}` is damaged: parts of the record are missing."
+            ) from error
 
 
 def pack(record: Record) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
