@@ -33,8 +33,13 @@ def first_loss(problem: Problem, record: Record) -> dict[str, Any] | None:
     """
     taken = pytree.trainable(problem.model)
     batch = batch_of(problem, SAMPLE)
-    model = taken.merge(taken.params, taken.rest)
-    loss = float(evaluator(problem)(model, batch, problem.state)["loss"])
+    evaluate = evaluator(problem)
+
+    @jax.jit
+    def run(params: PyTree, rest: PyTree, batch: PyTree) -> Any:
+        return evaluate(taken.merge(params, rest), batch, problem.state)["loss"]
+
+    loss = float(run(taken.params, taken.rest, batch))
     task = task_of(problem, batch)
     if task == "classification" and "data.class_counts" in record.facts:
         expected = math.log(max(record.facts["data.classes"], 2))

@@ -310,14 +310,16 @@ def batch_growth(problem: Problem) -> float | None:
     batch = reading.batch_of(problem, reading.SIZES[0])
     twice = jax.tree.map(lambda a: jax.numpy.concatenate([a, a]), batch)
 
-    def run(batch: Any) -> float:
-        model = taken.merge(taken.params, taken.rest)
-        return float(loss(model, batch, jax.random.key(0), problem.state)[0])
+    @jax.jit
+    def run(params: Any, rest: Any, batch: Any, twice: Any) -> Any:
+        model, key = taken.merge(params, rest), jax.random.key(0)
+        losses = [loss(model, b, key, problem.state)[0] for b in (batch, twice)]
+        return jax.numpy.stack(losses)
 
-    once = run(batch)
+    once, both = np.asarray(run(taken.params, taken.rest, batch, twice), float)
     if not np.isfinite(once) or abs(once) < 1e-12:
         return None
-    return run(twice) / once
+    return float(both / once)
 
 
 def output_range(problem: Problem, r: Reading) -> dict[str, Any] | None:

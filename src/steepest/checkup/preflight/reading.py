@@ -125,27 +125,30 @@ def batch_of(problem: Problem, size: int) -> PyTree:
 
 
 def values_at(closed: Any, args: list[Any], g: Graph) -> dict[int, np.ndarray]:
-    """Run the program and keep what every node makes, in the order of the graph."""
-    made: list[list[Any]] = []
+    """Run the program once, compiled whole, and keep what every node makes."""
+    ids = [v.id for node in g.nodes for v in node.outputs]
 
-    def keep(equation: jaxpr.Equation, *values: Any) -> list[Any]:
-        made.append(equation.bind(*values))
-        return made[-1]
+    @jax.jit
+    def run(*args: Any) -> list[Any]:
+        made: list[Any] = []
 
-    jaxpr.evaluate(closed, args, lift=lambda c: c, rules={}, default=keep)
-    result = {}
+        def keep(equation: jaxpr.Equation, *values: Any) -> list[Any]:
+            outs = equation.bind(*values)
+            made.extend(outs)
+            return outs
+
+        jaxpr.evaluate(closed, args, lift=lambda c: c, rules={}, default=keep)
+        return made
+
     pairs = [
-        *zip(g.inputs, args, strict=True),
-        *(
-            p
-            for n, o in zip(g.nodes, made, strict=True)
-            for p in zip(n.outputs, o, strict=True)
-        ),
+        *zip((v.id for v in g.inputs), args, strict=True),
+        *zip(ids, run(*args), strict=True),
     ]
-    for value, array in pairs:
-        if not jax.dtypes.issubdtype(array.dtype, jax.dtypes.extended):
-            result[value.id] = np.asarray(array)
-    return result
+    return {
+        id: np.asarray(array)
+        for id, array in pairs
+        if not jax.dtypes.issubdtype(array.dtype, jax.dtypes.extended)
+    }
 
 
 def reach(

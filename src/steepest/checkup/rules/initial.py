@@ -134,7 +134,7 @@ def scale(record: Record, limits: Limits) -> Finding | None:
                 sites[at],
             )
         )
-    elif std[small] < limits["small"]:
+    elif std[small] < limits["small"] and not _born_dead(record):
         kind, at, value = "small", small, float(std[small])
         evidence.append(
             Evidence(
@@ -177,6 +177,13 @@ def scale(record: Record, limits: Limits) -> Finding | None:
             "The same program with weights of variance 1/fan-in that trains no better."
         ),
     )
+
+
+def _born_dead(record: Record) -> bool:
+    """Whether units were dead at the start: then a signal is cut off, not faded."""
+    if "unit.dead" not in record or not len(record["unit.dead"].step):
+        return False
+    return bool(np.nanmax(record["unit.dead"].value[0]) > 0.5)
 
 
 def _names(paths: list[str]) -> str:

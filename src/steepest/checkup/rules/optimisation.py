@@ -87,7 +87,7 @@ def too_large(record: Record, limits: Limits) -> Finding | None:
             )
             target = 0.9 * eta / worst
             confidence = 0.95 if worst > 2 * limits["product"] else 0.85
-    rate = early_rate(record)
+    rate = early_rate(record, first=True)
     if rate is not None and rate[0] > limits["update"]:
         evidence.append(
             Evidence(
@@ -603,8 +603,14 @@ def stability_of(record: Record) -> Stability | None:
     return Stability(limit, series, step[good], product[good], formula)
 
 
-def early_rate(record: Record) -> tuple[float, str, tuple[int, int]] | None:
-    """The relative update of the fastest weight array: early median, path, steps."""
+def early_rate(
+    record: Record, first: bool = False
+) -> tuple[float, str, tuple[int, int]] | None:
+    """The relative update of the fastest weight array: early median, path, steps.
+
+    With `first`, that of the very first update if it is larger: a step that kills every
+    unit leaves nothing to be seen afterwards.
+    """
     if "layer.update_norm" not in record or "layer.weight_norm" not in record:
         return None
     step, update, paths = layers(record, "layer.update_norm")
@@ -617,6 +623,13 @@ def early_rate(record: Record) -> tuple[float, str, tuple[int, int]] | None:
         chosen = np.arange(len(step))
     weight = np.where(weight > 0, weight, np.nan)
     ratio = update[chosen] / weight[chosen]
+    if first and step[0] >= warm and np.isfinite(update[0] / weight[0]).any():
+        start = update[0] / weight[0]
+        start = np.where(np.isfinite(start), start, -1)
+        middle = early_rate(record)
+        if middle is None or start.max() > middle[0]:
+            top = int(np.argmax(start))
+            return float(start[top]), paths[top], (int(step[0]), int(step[0]))
     if not np.isfinite(ratio).any():
         return None
     with np.errstate(all="ignore"):

@@ -30,7 +30,6 @@ from ._probe import Context, Measure, Probe, Snapshot
 
 
 MOST = 2048
-PART = 256
 
 
 def prepare(context: Context) -> Measure:
@@ -101,7 +100,8 @@ def accuracy(outputs: Array, targets: Array) -> Array:
 def parts(problem: Problem, source: Source, seed: int) -> list[PyTree]:
     """At most `MOST` examples of a source, chosen once, in batches of one or two sizes.
 
-    Eight parts or more where there are enough examples, so that their spread tells.
+    Eight parts or so, so that their spread tells, and of one size where that costs
+    fewer than one example in a hundred: every size is compiled anew.
     """
     if not is_arrays(source):
         batches: list[PyTree] = []
@@ -113,7 +113,13 @@ def parts(problem: Problem, source: Source, seed: int) -> list[PyTree]:
     n = examples_in(source)
     # Shuffled even when it is not cut: sorted data would make unlike parts.
     chosen = np.random.default_rng((seed, 7)).permutation(n)[:MOST]
-    size = min(PART, max(1, -(-len(chosen) // 8)))
+    most = len(chosen)
+    count = min(range(6, 13), key=lambda k: (most % k, abs(k - 8))) if most >= 50 else 8
+    if most % count <= most // 100:
+        size = most // count
+        chosen = chosen[: size * count]
+    else:
+        size = max(1, -(-most // 8))
     cut = [chosen[i : i + size] for i in range(0, len(chosen), size)]
     return [jax.tree.map(lambda a, i=i: jnp.asarray(a[i]), source) for i in cut]
 

@@ -20,6 +20,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, PyTree
 
@@ -86,19 +87,27 @@ def preconditioner(snapshot: Snapshot, recipe: Recipe) -> PyTree | None:
     states = jax.tree.leaves(snapshot.carry.moments, is_leaf=is_state)
     state = next(filter(is_state, states), None)
     if isinstance(state, optax.ScaleByAdamState):
-        seen = 1 - recipe.beta2 ** jnp.asarray(state.count, jnp.float32)
-        return jax.tree.map(lambda v: jnp.sqrt(v / seen) + recipe.epsilon, state.nu)
+        seen = 1 - recipe.beta2 ** int(state.count)
+        return root(state.nu, np.float32(seen), np.float32(recipe.epsilon))
     if isinstance(state, optax.ScaleByRmsState):
-        return jax.tree.map(lambda v: jnp.sqrt(v) + 1e-8, state.nu)
+        return root(state.nu, np.float32(1), np.float32(1e-8))
     return None
 
 
+@jax.jit
+def root(v: PyTree, seen: Any, epsilon: Any) -> PyTree:
+    """√(v/seen) + ε for every array, in one program."""
+    return jax.tree.map(lambda v: jnp.sqrt(v / seen) + epsilon, v)
+
+
 def random_like(params: PyTree, key: Any) -> PyTree:
-    """A random direction in the structure of the parameters."""
-    leaves, tree = jax.tree.flatten(params)
-    keys = jax.random.split(key, len(leaves))
-    drawn = [jax.random.normal(k, x.shape, x.dtype) for k, x in zip(keys, leaves)]
-    return jax.tree.unflatten(tree, drawn)
+    """A random direction in the structure of the parameters.
+
+    NumPy draws it: one JAX call for each shape would be compiled for each shape.
+    """
+    rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
+    draw = lambda x: jnp.asarray(rng.standard_normal(x.shape), x.dtype)
+    return jax.tree.map(draw, params)
 
 
 SHARPNESS = Probe("sharpness", prepare)
