@@ -36,7 +36,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from ..core.errors import InputError
-from .lanczos import lanczos
+from ._lanczos import lanczos
 from .products import Loss, Params, hvp
 
 
