@@ -113,7 +113,9 @@ def imbalance(record: Record, limits: Limits) -> Finding | None:
         return None
     most, least = max(counts.values()), min(counts.values())
     ratio = most / max(least, 1)
-    if ratio <= limits["ratio"]:
+    # Counts are Poisson: ten classes of six examples hold one of one and one of ten.
+    surely = (most - most**0.5) / (least + least**0.5)
+    if surely <= limits["ratio"]:
         return None
     rare = min(counts, key=lambda c: counts[c])
     weighted = bool(record.facts.get("problem.class_weights"))
@@ -280,7 +282,8 @@ RULES: tuple[Rule, ...] = (
         imbalance,
         ("data.class_counts", "data.majority"),
         {"ratio": 10.0},
-        "The largest class against the smallest. A loss that weighs its classes says so by "
+        "The largest class against the smallest, beyond the scatter √n of both counts "
+        "(`ratio`). A loss that weighs its classes says so by "
         "`Problem(notes={'class_weights': True})` and gets a note only.",
         ("GEN001", "GEN002", "OPT003"),
     ),
