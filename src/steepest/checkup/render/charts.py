@@ -22,8 +22,13 @@ POINTS = 160  # of a line: pairs of extremes, so that no spike is lost
 LINES = 40  # drawn at most, evenly over the depth
 DIRECT = 4  # lines that carry their names
 RAMP = 8  # colours from input to output
+CHARACTER = 6.8  # pixels a character of a label takes
 MARKS = 12  # crosses or triangles on one line at most
-DECADES = 14  # on one axis at most
+DECADES = 12  # on one axis at most
+
+
+Place = tuple[str, float, float]  # of a text: anchor, x, y
+Points = list[tuple[float, float]]
 
 
 class Axis(NamedTuple):
@@ -49,7 +54,9 @@ def svg(vital: Vital, name: str) -> str:
     lines = chosen(vital.lines)
     direct = len(lines) <= DIRECT and (len(lines) > 1 or vital.by_depth)
     labelled = lines if direct else []
-    margin = 14 + (6.1 * max(len(short(n.name)) for n in labelled) if labelled else 0)
+    margin = 14 + (
+        CHARACTER * max(len(short(n.name)) for n in labelled) if labelled else 0
+    )
     x = Axis(*x_range(vital), LEFT, WIDTH - margin)
     y = Axis(*y_range(vital), HEIGHT - BOTTOM, TOP, log=vital.log)
     parts = [
@@ -124,7 +131,7 @@ def y_range(vital: Vital) -> tuple[float, float]:
         low = math.floor(10 * every.min()) / 10 if every.size else 0.0
         return (0.0 if extra or low < 0.5 else low), top
     if vital.log:
-        every = every[every > 0]
+        every = np.concatenate([np.zeros(0), *map(_shown, vital.lines)])
         extra = [v for v in extra if v > 0]
         every = np.array([*every, *extra]) if every.size or extra else np.ones(1)
         high = float(every.max())
@@ -138,6 +145,14 @@ def y_range(vital: Vital) -> tuple[float, float]:
         low, high = low / 4, high / 4
     room = 0.05 * (high - low) or 0.5 * abs(high) or 1.0
     return (0.0 if 0 <= low < 0.3 * high else low - room), high + room
+
+
+def _shown(line: Line) -> np.ndarray:
+    """The positive values of a line; of a faint one, without its lowest few."""
+    value = line.value[np.isfinite(line.value) & (line.value > 0)]
+    return (
+        value[value >= np.quantile(value, 0.02)] if line.faint and len(value) else value
+    )
 
 
 def ticks(axis: Axis, most: int, *, whole: bool = False) -> list[float]:
@@ -208,11 +223,14 @@ def band(vital: Vital, x: Axis, y: Axis) -> list[str]:
     if vital.healthy is None:
         return []
     low, high = (y(v) for v in vital.healthy)
+    name = "healthy"
+    places = [(a, at, low - 5) for a, at in sides(x)]
+    if low - high > 34:
+        places += [(a, at, high + 13) for a, at in sides(x)]
     return [
         f'<rect class="healthy" x="{x.start:.0f}" y="{high:.1f}" '
-        f'width="{x.end - x.start:.1f}" height="{max(low - high, 1):.1f}"/>'
-        f'<text class="band-name" x="{x.start + 6:.0f}" y="{low - 5:.1f}">healthy'
-        "</text>"
+        f'width="{x.end - x.start:.1f}" height="{max(low - high, 1):.1f}"/>',
+        text("band-name", name, free(places, name, traces(vital, x, y))),
     ]
 
 
@@ -222,31 +240,45 @@ def limit(vital: Vital, x: Axis, y: Axis) -> list[str]:
         return []
     at = y(vital.limit)
     name = f"{vital.limit_name} {number(vital.limit, percent=vital.percent)}"
-    long = 6.4 * len(name)
-    places = [
-        (anchor, start, at + shift)
-        for shift in (-5, 13)
-        for anchor, start in (("end", x.end - 4), ("start", x.start + 6))
-        if at + shift - 8 >= TOP - 4 and at + shift < HEIGHT - BOTTOM
+    heights = [
+        at + d for d in (-5, 13) if at + d - 8 >= TOP - 4 and at + d < HEIGHT - BOTTOM
+    ]
+    places = [(a, start, h) for h in heights for a, start in sides(x)]
+    return [
+        f'<path class="limit" d="M{x.start:.0f} {at:.1f}H{x.end:.0f}"/>',
+        text("limit-name", name, free(places, name, traces(vital, x, y))),
     ]
 
-    def crossings(place: tuple[str, float, float]) -> int:
+
+def sides(x: Axis) -> tuple[tuple[str, float], tuple[str, float]]:
+    """Where a text may stand in a picture: at the right, at the left."""
+    return ("end", x.end - 4), ("start", x.start + 6)
+
+
+def text(css: str, name: str, place: Place) -> str:
+    anchor, x, y = place
+    return (
+        f'<text class="{css}" text-anchor="{anchor}" x="{x:.0f}" y="{y:.1f}">'
+        f"{escape(name)}</text>"
+    )
+
+
+def free(places: list[Place], name: str, points: Points) -> Place:
+    """The place where a text covers the fewest points of lines."""
+    long = CHARACTER * len(name)
+
+    def covered(place: Place) -> int:
         anchor, start, base = place
         left = start - long if anchor == "end" else start
         return sum(
             left - 4 < px < left + long + 4 and base - 12 < py < base + 4
-            for px, py in traces(vital, x, y)
+            for px, py in points
         )
 
-    anchor, start, base = min(places, key=crossings)
-    return [
-        f'<path class="limit" d="M{x.start:.0f} {at:.1f}H{x.end:.0f}"/>'
-        f'<text class="limit-name" text-anchor="{anchor}" x="{start:.0f}" '
-        f'y="{base:.1f}">{escape(name)}</text>'
-    ]
+    return min(places, key=covered)
 
 
-def traces(vital: Vital, x: Axis, y: Axis) -> list[tuple[float, float]]:
+def traces(vital: Vital, x: Axis, y: Axis) -> Points:
     """Points along all lines, close enough to see what a text would cover."""
     points = []
     for line in chosen(vital.lines):
@@ -300,9 +332,10 @@ def draw(line: Line, css: str, x: Axis, y: Axis) -> list[str]:
         )
     if y.log:
         for run in stretches(value <= 0)[:MARKS]:
-            at = x(step[run[0]])
+            at, base = x(step[run[0]]), HEIGHT - BOTTOM - 1
             parts.append(
-                f'<path class="zero" d="M{at - 4:.1f} {HEIGHT - BOTTOM - 8}h8l-4 7z">'
+                f'<path class="below" d="M{at:.1f} {base}H{x(step[run[-1]]):.1f}"/>'
+                f'<path class="zero" d="M{at - 4:.1f} {base - 7}h8l-4 7z">'
                 f"<title>{escape(line.name)}: {number(float(value[run[0]]))} from "
                 f"update {step[run[0]]}</title></path>"
             )

@@ -20,7 +20,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
-from ..finding import Evidence, Finding, Severity
+from ..finding import Evidence, Finding
 from ..report import Mistake, Report
 from . import charts, words
 from .json import series
@@ -132,7 +132,6 @@ def card(
         "cause_title": titles.get(f.explained_by, ""),
         "explains": [(rule, titles.get(rule, "")) for rule in effects],
         "figure": None if wanted is None else figure(wanted, f"finding-{i}"),
-        "note": f.severity is Severity.NOTE,
     }
 
 

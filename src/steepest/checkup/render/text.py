@@ -78,8 +78,6 @@ def text(
             *not_run(report),
             *run(report),
         ]
-    elif report.not_run:
-        parts.append(Text(f"{len(report.not_run)} rules were not run.", "dim"))
     console.print(Group(*parts))
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
 

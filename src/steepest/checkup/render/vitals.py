@@ -336,9 +336,10 @@ def stop(record: Record) -> tuple[int, str] | None:
 
 
 def spans_decades(lines: tuple[Line, ...]) -> bool:
-    """Whether a logarithmic axis shows more: positive, and over a factor of thirty."""
+    """Whether a logarithmic axis shows more: never negative, and a factor of thirty."""
     values = [line.value[np.isfinite(line.value)] for line in lines]
     every = np.concatenate(values) if values else np.zeros(0)
-    if not every.size or every.min() <= 0:
+    positive = every[every > 0]
+    if 2 * positive.size <= every.size or every.min() < 0:
         return False
-    return bool(every.max() > 30 * every.min())
+    return bool(positive.max() > 30 * positive.min())
