@@ -68,7 +68,7 @@ lint: $(VENV)/ready-test $(VENV)/ready-lint
 	$(RUN) -c 'from importlinter.cli import lint_imports; raise SystemExit(lint_imports())'
 
 docs: $(VENV)/ready-docs
-	$(RUN) -m mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --strict --quiet
 
 bench: $(VENV)/ready-test
 	$(RUN) -m benchmarks $(AREA)

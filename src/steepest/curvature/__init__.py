@@ -1,7 +1,7 @@
 """Curvature of a loss: products with its Hessian, and its largest eigenvalue."""
 
-from ._sharpness import Sharpness, preconditioned, sharpness
 from ._lanczos import Tridiagonal, lanczos
+from ._sharpness import Sharpness, preconditioned, sharpness
 from .products import hvp
 
 

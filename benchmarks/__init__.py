@@ -1,0 +1,1 @@
+"""Ours beside a named peer, in one run, as ratios: `python -m benchmarks AREA`."""
