@@ -277,3 +277,63 @@ def test_what_is_not_an_array_belongs_to_the_program():
     out = identity(f)(x, "layer", jnp.tanh, 2.0)
     assert out["name"] == "layer" and out["n"] == 3
     assert_same_bits(out["y"], jnp.tanh(x) * 2.0)
+
+
+def wrapped_again(fun):
+    """The call in `fun`, and the same with a body twice as large."""
+    program = jaxpr.trace(fun, W, x)
+    (call,) = (e.control for e in map(jaxpr.describe, program.closed.jaxpr.eqns))
+    body = jax.extend.core.jaxpr_as_fun(call.body)
+    return call, call.wrap(lambda *v: [2 * out for out in body(*v)])
+
+
+def test_wrap_gives_another_body_the_same_treatment():
+    policy = jax.checkpoint_policies.nothing_saveable
+    layer = lambda W, x: jnp.tanh(x @ W)
+    fun = jax.checkpoint(layer, policy=policy, prevent_cse=False)
+    call, other = wrapped_again(fun)
+    assert call.kind == "remat"
+    assert_same_bits(other(W, x)[0], 2 * fun(W, x))
+    (eqn,) = jaxpr.trace(other, W, x).closed.jaxpr.eqns
+    assert jaxpr.control_of(eqn).kind == "remat"
+    assert eqn.params["policy"] is policy and not eqn.params["prevent_cse"]
+    call, other = wrapped_again(jax.jit(layer))
+    assert call.kind == "jit"
+    np.testing.assert_allclose(other(W, x)[0], 2 * layer(W, x), rtol=1e-6)
+
+
+def test_the_operands_of_a_while_loop_are_told_apart():
+    limit, factor = x.sum() + 50, 1 + jnp.abs(x[0])
+    loop = lambda limit, factor, v: lax.while_loop(
+        lambda v: v.sum() < limit, lambda v: v * factor + 1, v
+    )
+    program = jaxpr.trace(loop, limit, factor, x[1])
+    equation = next(
+        e for e in jaxpr.equations(program.closed) if isinstance(e.control, jaxpr.While)
+    )
+    control = equation.control
+    assert (control.num_condition_consts, control.num_body_consts) == (1, 1)
+    tests, consts, carry = control.split(equation.inputs)
+    assert [v.shape for v in tests] == [()]
+    assert [v.shape for v in consts] == [v.shape for v in carry] == [(4,)]
+    assert jaxpr.bodies(control) == (control.condition, control.body)
+    # read as written: run by hand, the parts are the loop
+    go, turn = map(jax.extend.core.jaxpr_as_fun, jaxpr.bodies(control))
+    v = x[1]
+    while go(limit, v)[0]:
+        (v,) = turn(factor, v)
+    np.testing.assert_allclose(v, loop(limit, factor, x[1]), rtol=1e-6)
+
+
+def test_the_branches_of_a_cond_are_in_the_order_of_their_index():
+    f = lambda i, x: lax.switch(i, [jnp.sin, jnp.cos, jnp.tanh], x)
+    closed = jaxpr.trace(f, jnp.int32(0), x).closed
+    equation = next(
+        e for e in jaxpr.equations(closed) if isinstance(e.control, jaxpr.Cond)
+    )
+    assert equation.inputs[0].dtype == jnp.int32 and equation.inputs[1].shape == x.shape
+    names = [list(jaxpr.equations(b))[-1].primitive for b in equation.control.branches]
+    assert names == ["sin", "cos", "tanh"]
+    # cond(p, true, false) is a switch on p: false comes first
+    (choice,) = controls(lambda p, x: lax.cond(p, jnp.sin, jnp.cos, x), x[0, 0] > 0, x)
+    assert [b.jaxpr.eqns[0].primitive.name for b in choice.branches] == ["cos", "sin"]

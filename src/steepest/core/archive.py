@@ -60,8 +60,8 @@ def write(
     for name, array in arrays.items():
         array = np.asarray(array)
         dtypes[name] = array.dtype.name
-        known = array.dtype.kind in "biufcSU"
-        plain[name] = array if known else array.view(f"u{array.dtype.itemsize}")
+        ours = hasattr(ml_dtypes, array.dtype.name)
+        plain[name] = array.view(f"u{array.dtype.itemsize}") if ours else array
     header = {"kind": kind, "schema": schema, "dtypes": dtypes, "meta": dict(meta)}
 
     def put(file: Any) -> None:  # a binary file object

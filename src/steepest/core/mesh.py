@@ -9,7 +9,7 @@ that sum.
 from typing import Any
 
 import jax
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import AbstractMesh, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import PyTree
 
 from .errors import InputError
@@ -34,7 +34,7 @@ def batch_sharding(mesh: Mesh) -> Any:
     return NamedSharding(mesh, PartitionSpec(mesh.axis_names[0]))
 
 
-def check_batch(size: int, mesh: Mesh | None) -> None:
+def check_batch(size: int, mesh: Mesh | AbstractMesh | None) -> None:
     """Raise `InputError` unless a batch of `size` divides evenly over the mesh."""
     if mesh is not None and size % mesh.shape[mesh.axis_names[0]]:
         parts = mesh.shape[mesh.axis_names[0]]

@@ -272,8 +272,10 @@ class Sites:
             len(v.aval.shape) - len(c) - len(b)
             for v, c, b in zip(eqn.invars, contracted, batch, strict=True)
         ]
-        given = [self.given.get(self._origin(v)) for v in eqn.invars]
-        left, right = given
+        origins = map(self._origin, eqn.invars)
+        left, right = (
+            None if isinstance(v, core.Literal) else self.given.get(v) for v in origins
+        )
         if left is None or not free[0] or (right is not None and right < left):
             return -1
         return -1 - free[1]

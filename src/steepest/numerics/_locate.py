@@ -192,6 +192,8 @@ def _floats(x: Any) -> np.ndarray:
     dtype = getattr(x, "dtype", None)
     if dtype is not None and jax.dtypes.issubdtype(dtype, jax.dtypes.extended):
         return np.zeros(x.shape)  # a random key
+    if isinstance(x, jax.Ref):
+        return np.zeros(())  # a place in memory, not yet a value
     x = np.asarray(x)
     if jnp.issubdtype(x.dtype, jnp.complexfloating):
         return np.abs(x)
