@@ -12,7 +12,6 @@ what happens in a `Record`, one call a step, and has that judged:
 Rules whose measurements the record lacks are listed as not run.
 """
 
-import dataclasses
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -20,12 +19,15 @@ import numpy as np
 
 from ..core.errors import InputError
 from ..training.recipe import Recipe, describe
-from ..training.record import Record
+from ..training.record import Record, Series
 from ._examine import examine
 from .report import Report
 from .rule import Rule
 from .rules import RULES
 from .verdict import verdict
+
+
+SCALARS = ("loss", "gradient_norm", "learning_rate")
 
 
 def review(
@@ -84,52 +86,35 @@ def completed(record: Record, recipe: Recipe | None, name: str | None) -> Record
     meta |= record.meta
     if name is not None:
         meta["problem"] = name
-    new = dataclasses.replace(
-        record,
-        meta=meta,
-        _steps={k: list(v) for k, v in record._steps.items()},
-        _values={k: list(v) for k, v in record._values.items()},
-    )
-    if "nonfinite" in meta and "loss" in series:
-        new.truncate(int(meta["nonfinite"]["step"]) - 1)
-        new = _without_empty(new)
+    ours = "nonfinite" in meta and "nonfinite" not in record.meta
+    last = meta["steps"] - 1 if ours else np.inf
+    new = Record(dict(record.facts), dict(record.missing), meta)
+    for key, (step, value, labels) in series.items():
+        upto = max(int(np.sum(step <= last)), 1)  # a series is never empty
+        new.add(key, int(step[0]), value[0], labels)
+        new.extend(key, step[1:upto], value[1:upto])
     return new
 
 
-def checked(record: Record) -> dict[str, Any]:  # of Series
+def checked(record: Record) -> dict[str, Series]:
     """Every series, or `InputError` on one that no rule could read."""
-    result = {}
-    for name in record._steps:
-        try:
-            series = record[name]
-        except ValueError:
-            raise InputError(
-                f"The values of `{name}` in the record differ in shape; log the same "
-                "kind of value at every step."
-            ) from None
-        if series.value.dtype.kind not in "biuf" and str(series.value.dtype) not in (
-            "bfloat16",
-        ):
-            raise InputError(
-                f"`{name}` in the record holds {series.value.dtype}, not numbers."
-            )
-        if name in ("loss", "gradient_norm", "learning_rate") and series.value.ndim > 1:
-            shape = list(series.value.shape[1:])
+    try:
+        result = dict(record.series)
+    except ValueError:
+        raise InputError(
+            "The values of a series in the record differ in shape; log the same kind "
+            "of value at every step."
+        ) from None
+    for name, series in result.items():
+        dtype, shape = series.value.dtype, list(series.value.shape[1:])
+        if dtype.kind not in "biuf" and dtype.name != "bfloat16":
+            raise InputError(f"`{name}` in the record holds {dtype}, not numbers.")
+        if name in SCALARS and shape:
             raise InputError(
                 f"`{name}` was logged as arrays of shape {shape}; log a scalar."
             )
-        result[name] = series
     if not result and not record.facts:
         raise InputError(
             "The record is empty; log at least the loss: `record.log(step, loss=loss)`."
         )
-    return result
-
-
-def _without_empty(record: Record) -> Record:
-    kept = {name for name, steps in record._steps.items() if steps or name == "loss"}
-    return dataclasses.replace(
-        record,
-        _steps={k: v for k, v in record._steps.items() if k in kept},
-        _values={k: v for k, v in record._values.items() if k in kept},
-    )
+    return {name: series for name, series in result.items() if len(series.step)}
