@@ -71,12 +71,13 @@ def read_csv(
     An empty cell becomes NaN. Raises `InputError` that names the line of a bad cell.
     """
     text = read_bytes(path, sha256).decode("utf-8-sig", errors="replace")
-    lines = [line for line in text.splitlines() if line.strip()]
+    numbered = enumerate(text.splitlines(), start=1)
+    lines = [(number, line) for number, line in numbered if line.strip()]
     if len(lines) < 2:
         raise InputError(f"`{path}` has no rows below its header.")
-    names = tuple(cell.strip() for cell in lines[0].split(delimiter))
+    names = tuple(cell.strip() for cell in lines[0][1].split(delimiter))
     rows = []
-    for number, line in enumerate(lines[1:], start=2):
+    for number, line in lines[1:]:
         cells = [cell.strip() for cell in line.split(delimiter)]
         if len(cells) != len(names):
             raise InputError(

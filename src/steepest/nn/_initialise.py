@@ -16,6 +16,8 @@ from typing import Any
 import jax
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from ..core.errors import InputError
+
 
 Initialiser = Callable[..., Float[Array, "..."]]
 
@@ -36,9 +38,11 @@ def initialise(
 ) -> Float[Array, "..."]:
     """Weights `(..., fan_in, fan_out)` of the scale that suits an activation.
 
-    Raises `ValueError` for an activation without a known gain.
+    Raises `InputError` for an activation without a known gain.
     """
     if activation not in GAIN:
-        raise ValueError(f"`activation` must be one of {', '.join(GAIN)}.")
+        raise InputError(
+            f"`activation` must be one of {', '.join(GAIN)}, not {activation!r}."
+        )
     make: Any = GAIN[activation]()
     return make(key, shape)
