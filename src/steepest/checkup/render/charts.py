@@ -23,6 +23,7 @@ LINES = 40  # drawn at most, evenly over the depth
 DIRECT = 4  # lines that carry their names
 RAMP = 8  # colours from input to output
 CHARACTER = 6.8  # pixels a character of a label takes
+DOTS = 16  # measurements of a line at most that are shown as points
 MARKS = 12  # crosses or triangles on one line at most
 DECADES = 12  # on one axis at most
 
@@ -320,17 +321,19 @@ def draw(line: Line, css: str, x: Axis, y: Axis) -> list[str]:
         path.append("M" + "L".join(points))
     if path:
         parts.append(f'<path d="{"".join(path)}"/>')
-    parts += [
-        f'<circle cx="{x(step[i]):.1f}" cy="{y(value[i]):.1f}" r="2.5"/>'
-        for i in alone[:MARKS]
-    ]
+    if not line.faint:
+        dots = np.flatnonzero(drawable) if len(step) <= DOTS else alone[:MARKS]
+        parts += [
+            f'<circle cx="{x(step[i]):.1f}" cy="{y(value[i]):.1f}" r="2.2"/>'
+            for i in dots
+        ]
     for run in stretches(~np.isfinite(value))[:MARKS]:
         at, what = x(step[run[0]]), number(float(value[run[0]]))
         parts.append(
             f'<path class="cross" d="M{at - 4:.1f} {TOP - 4}l8 8m0-8l-8 8">'
             f"<title>{escape(line.name)}: {what} at update {step[run[0]]}</title></path>"
         )
-    if y.log:
+    if y.log and not line.faint:
         for run in stretches(value <= 0)[:MARKS]:
             at, base = x(step[run[0]]), HEIGHT - BOTTOM - 1
             parts.append(

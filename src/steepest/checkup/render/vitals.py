@@ -167,7 +167,8 @@ def stability(record: Record) -> Vital:
         return Vital(
             title + scaled,
             (Line("step size × sharpness", known.steps, value),),
-            f"Beyond {known.formula} the sharpest direction grows at every update.",
+            f"Stable while {known.formula}; beyond, the sharpest direction grows at "
+            "every update.",
             limit=known.limit,
             limit_name="stability limit",
             log=True,
