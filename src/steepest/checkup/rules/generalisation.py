@@ -123,7 +123,8 @@ def _by_loss(record: Record, limits: Limits) -> Finding | None:
         sem = float(np.nan_to_num(record["validation.loss.sem"].value[-1]))
     best = int(np.argmin(held))
     rise = float(held[-1] - held[best])
-    start = max(abs(float(held[0] - held[best])), 1e-12)
+    gained = abs(float(held[0] - held[best]))
+    start = max(gained, 0.1 * abs(float(held[best])), 1e-12)
     if rise <= max(3 * sem, limits["rise"] * start) or train[-1] >= train[best]:
         return None
     return Finding(
@@ -152,8 +153,10 @@ def _by_loss(record: Record, limits: Limits) -> Finding | None:
         reference="DL §5.2, §7.8",
         cause="Too few examples for the capacity, trained for too long.",
         prescription=Prescription(
-            f"Stop at step {step[best]}, or regularise.",
-            recipe={"steps": int(step[best])},
+            f"Stop at step {step[best]}, or regularise."
+            if step[best] > 0
+            else "Regularise, and get more data: held-out data never gained.",
+            recipe={"steps": int(step[best])} if step[best] > 0 else {},
         ),
         confidence=0.75,
         refutation="A validation metric that goes on improving after that step.",
