@@ -36,4 +36,4 @@ def run(
 
 def template() -> str:
     """The program that is written."""
-    return resources.files(__package__).joinpath("template.py").read_text("utf-8")
+    return resources.files("steepest.cli").joinpath("template.py").read_text("utf-8")

@@ -258,7 +258,7 @@ class Sites:
                 return axis
         return 0
 
-    def _units_of_product(self, eqn: core.JaxprEqn) -> int:
+    def _units_of_product(self, eqn: Any) -> int:  # a JaxprEqn
         """The last free axis of the weights: one operand that nothing has computed.
 
         Where both operands are such, parameters come before data: what a function

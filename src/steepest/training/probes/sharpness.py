@@ -87,7 +87,7 @@ def preconditioner(snapshot: Snapshot, recipe: Recipe) -> PyTree | None:
     states = jax.tree.leaves(snapshot.carry.moments, is_leaf=is_state)
     state = next(filter(is_state, states), None)
     if isinstance(state, optax.ScaleByAdamState):
-        seen = 1 - recipe.beta2 ** int(state.count)
+        seen = 1 - recipe.beta2 ** int(np.asarray(state.count))
         return root(state.nu, np.float32(seen), np.float32(recipe.epsilon))
     if isinstance(state, optax.ScaleByRmsState):
         return root(state.nu, np.float32(1), np.float32(1e-8))
