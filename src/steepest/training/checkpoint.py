@@ -2,24 +2,29 @@
 
 A checkpoint holds everything that the next update depends on: parameters, statistics,
 optimiser state, loss scale, the number of the update (from which the order of the data
-and the random key follow), and the record so far. Files are written whole or not at
-all, so whatever moment a run is killed at, the newest file in the directory is good;
-should a disk damage it all the same, the one before it is taken.
+and the random key follow), the record so far, and when the probes are next due. Files
+are written whole or not at all, so whatever moment a run is killed at, the newest file
+in the directory is good; should a disk damage it all the same, the one before it is
+taken.
 """
 
 import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from ..core import archive
 from ..core.errors import InputError
 from .fitted import pack, unpack
+from .recipe import Recipe, describe
 from .record import Record, pack as pack_record, unpack as unpack_record
 from .step import Carry
 
 
 SCHEMA = 1
 BEST = "best.npz"
+MAY_CHANGE = ("steps", "epochs")  # a run may be made longer
 
 
 class Checkpoint(NamedTuple):
@@ -28,22 +33,37 @@ class Checkpoint(NamedTuple):
     step: int
     carry: Carry
     record: Record
+    plan: dict[str, Any]  # of the probes
+    recipe: dict[str, Any]
 
 
-def save(directory: Path, checkpoint: Checkpoint, keep: int, best: bool) -> None:
-    """Write a checkpoint and remove all but the last `keep`; `best` writes it as best.
+def save(directory: Path, checkpoint: Checkpoint, keep: int) -> None:
+    """Write a checkpoint and remove all but the last `keep` of this run.
 
     Raises `InputError` when the directory cannot be written.
     """
+    _write(directory / f"step-{checkpoint.step:09d}.npz", checkpoint)
+    files = steps(directory)
+    # What lies beyond is of an earlier run, or damaged: this run has not been there.
+    beyond = [path for path in files if _step_of(path) > checkpoint.step]
+    mine = [path for path in files if path not in beyond]
+    for old in beyond + mine[:-keep]:
+        old.unlink(missing_ok=True)
+
+
+def save_best(directory: Path, checkpoint: Checkpoint) -> None:
+    """Write the best checkpoint so far, in place of the last best."""
+    _write(directory / BEST, checkpoint)
+
+
+def _write(path: Path, checkpoint: Checkpoint) -> None:
     arrays, meta = pack(checkpoint.carry)
     record_arrays, record_meta = pack_record(checkpoint.record)
     named = {f"carry{k}": v for k, v in arrays.items()}
     named |= {f"record/{k}": v for k, v in record_arrays.items()}
-    meta = {"step": checkpoint.step, "carry": meta, "record": record_meta}
-    name = BEST if best else f"step-{checkpoint.step:09d}.npz"
-    archive.write(directory / name, "checkpoint", SCHEMA, named, meta)
-    for old in steps(directory)[:-keep]:
-        old.unlink(missing_ok=True)
+    parts = {"step": checkpoint.step, "carry": meta, "record": record_meta}
+    parts |= {"plan": checkpoint.plan, "recipe": checkpoint.recipe}
+    archive.write(path, "checkpoint", SCHEMA, named, parts)
 
 
 def load(path: str | os.PathLike[str], like: Carry) -> Checkpoint:
@@ -55,14 +75,16 @@ def load(path: str | os.PathLike[str], like: Carry) -> Checkpoint:
         meta["step"],
         unpack(archive.Archive(carry, meta["carry"]), like, path),
         unpack_record(archive.Archive(record, meta["record"])),
+        meta.get("plan", {}),
+        meta.get("recipe", {}),
     )
 
 
-def latest(directory: Path, like: Carry) -> Checkpoint | None:
+def latest(directory: Path, like: Carry, recipe: Recipe) -> Checkpoint | None:
     """The newest readable checkpoint of a directory, or None when there is none.
 
     Raises `InputError` when there are some and all are damaged, or when the newest
-    readable one belongs to another model.
+    readable one belongs to another model or another recipe.
     """
     damage: InputError | None = None
     for path in reversed(steps(directory)):
@@ -73,6 +95,7 @@ def latest(directory: Path, like: Carry) -> Checkpoint | None:
                 raise
             damage = damage or error
             continue
+        _check_recipe(directory, found.recipe, describe(recipe))
         if damage is not None:
             found.record.meta["damaged_checkpoint"] = str(damage)
         return found
@@ -81,9 +104,33 @@ def latest(directory: Path, like: Carry) -> Checkpoint | None:
     return None
 
 
+def _check_recipe(directory: Path, then: dict[str, Any], now: dict[str, Any]) -> None:
+    for name, value in then.items():
+        if name in now and name not in MAY_CHANGE and value != now[name]:
+            raise InputError(
+                f"The checkpoints in `{directory}` are of a run with "
+                f"{name}={value!r}, not {now[name]!r}. Name another directory, or "
+                "start afresh with `resume=False`."
+            )
+
+
+def best_score(record: Record) -> float:
+    """The least loss that the probes have seen so far; infinity before the first."""
+    for name in ("validation.loss", "train.loss"):
+        if name in record.series:
+            values = np.asarray(record[name].value, float)
+            return float(np.min(values[np.isfinite(values)], initial=np.inf))
+    return np.inf
+
+
 def steps(directory: Path) -> list[Path]:
     """The numbered checkpoints of a directory, oldest first."""
     return sorted(directory.glob("step-*.npz"))
+
+
+def _step_of(path: Path) -> int:
+    number = path.stem.removeprefix("step-")
+    return int(number) if number.isdigit() else -1
 
 
 def prepare(directory: Any) -> Path:
@@ -97,4 +144,7 @@ def prepare(directory: Any) -> Path:
         ) from error
     if not os.access(path, os.W_OK):
         raise InputError(f"The checkpoint directory `{path}` cannot be written.")
+    for name in ("step-*.npz", BEST):  # what a killed writer left half done
+        for part in path.glob(f".{name}.*"):
+            part.unlink(missing_ok=True)
     return path

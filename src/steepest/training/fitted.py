@@ -70,6 +70,12 @@ def unpack(packed: archive.Archive, like: PyTree, path: Any) -> PyTree:
     """The inverse of `pack`, in the structure of `like`, which it must fit."""
     arrays, meta = packed
     names, leaves = _names(like), jax.tree.leaves(like)
+    extra = sorted(set(arrays) - set(names))
+    if extra:
+        raise InputError(
+            f"`{path}` was written for another model: it has `{extra[0]}`, which the "
+            "model here has not."
+        )
     new = []
     for name, leaf in zip(names, leaves, strict=True):
         if name not in arrays:
@@ -85,6 +91,11 @@ def unpack(packed: archive.Archive, like: PyTree, path: Any) -> PyTree:
             raise InputError(
                 f"`{path}` was written for another model: `{name}` has shape "
                 f"{list(value.shape)} there and {list(np.shape(leaf))} here."
+            )
+        if _is_key(leaf) or value.dtype != jax.numpy.asarray(leaf).dtype:
+            raise InputError(
+                f"`{path}` was written for another model: `{name}` is {value.dtype} "
+                f"there and {leaf.dtype} here."
             )
         new.append(jax.numpy.asarray(value))
     return jax.tree.unflatten(jax.tree.structure(like), new)

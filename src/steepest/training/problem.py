@@ -25,7 +25,7 @@ import inspect
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, cast
 
@@ -37,6 +37,7 @@ from jaxtyping import Array, Float, PyTree
 from ..core import pytree
 from ..core.errors import InputError
 from .recipe import Recipe, check
+from .stream import Stream
 
 
 Batch = PyTree  # arrays whose first axis is the example: (x, y), {"x": x, "y": y}, ...
@@ -96,6 +97,12 @@ class Problem:
     notes: Mapping[str, Any] = field(
         default_factory=dict
     )  # JSON-able, goes into the record
+
+    def __post_init__(self) -> None:
+        for name in ("data", "validation"):
+            source = getattr(self, name)
+            if isinstance(source, Iterator):  # it can be read only once
+                object.__setattr__(self, name, Stream(source))
 
 
 # -- Reading a problem ------------------------------------------------------------------
@@ -185,6 +192,8 @@ def _first(batch: Mapping[str, Any], names: tuple[str, ...]) -> Any:
 
 def is_arrays(source: Source) -> bool:
     """Whether a source is a pytree of arrays rather than an iterable of batches."""
+    if isinstance(source, list) and all(isinstance(b, tuple | dict) for b in source):
+        return False  # a list of batches
     leaves = jax.tree.leaves(source)
     return bool(leaves) and all(hasattr(leaf, "shape") for leaf in leaves)
 
@@ -277,7 +286,33 @@ def validate(problem: Problem, recipe: Recipe) -> None:
             "A loss of four arguments must return `(scalar, Aux(state, metrics))`; the "
             f"second result is a {type(aux).__name__}."
         )
+    _check_aux(aux, problem.state)
     _check_evaluation(problem, taken, recipe.batch_size)
+
+
+def _check_aux(aux: Aux, state: PyTree) -> None:
+    """The state must keep its form from step to step, and metrics must be scalars."""
+
+    def form(tree: PyTree) -> Any:
+        shapes = [np.shape(leaf) for leaf in jax.tree.leaves(tree)]
+        return jax.tree.structure(tree), shapes
+
+    if form(aux.state) != form(state):
+        raise InputError(
+            "The loss returns a state of another form than it takes: "
+            f"{_form(aux.state)} from {_form(state)}. Return the whole new state in "
+            "`Aux(state, metrics)`, and give `Problem` the initial `state`."
+        )
+    for name, value in aux.metrics.items():
+        if np.shape(value) != ():
+            raise InputError(
+                f"The metric `{name}` has shape {list(np.shape(value))}; it must be a "
+                "scalar. Take its mean over the batch."
+            )
+
+
+def _form(tree: PyTree) -> str:
+    return str(jax.tree.map(lambda leaf: list(np.shape(leaf)), tree))
 
 
 def _failure(error: Exception, batch: Batch) -> str:

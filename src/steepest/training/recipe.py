@@ -5,10 +5,14 @@ applied, tested and undone: `dataclasses.replace(recipe, learning_rate=0.01)`.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from typing import Any, Literal
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import PyTree
 
@@ -129,6 +133,28 @@ def rate(recipe: Recipe, total: int) -> Schedule:
         return rest
     rise = optax.linear_schedule(peak / recipe.warmup, peak, recipe.warmup)
     return optax.join_schedules([rise, rest], [recipe.warmup])
+
+
+def rates(recipe: Recipe, total: int, steps: Any, length: int) -> Any:
+    """The learning rates of at most `length` updates; NaN where the recipe has none."""
+    if not isinstance(recipe.optimizer, str):
+        return np.full(len(steps), np.nan, np.float32)
+    peak = recipe.learning_rate
+    if not callable(peak) and recipe.schedule == "constant" and not recipe.warmup:
+        return np.full(len(steps), peak, np.float32)
+    padded = np.resize(np.asarray(steps, np.int32), length)  # one shape, one program
+    return np.asarray(_rates(recipe, total)(padded), np.float32)[: len(steps)]
+
+
+@lru_cache(maxsize=8)
+def _rates(recipe: Recipe, total: int) -> Callable[[Any], Any]:
+    schedule = rate(recipe, total)
+
+    def all_of(steps: Any) -> Any:
+        with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+            return jax.vmap(lambda s: jnp.asarray(schedule(s), jnp.float32))(steps)
+
+    return jax.jit(all_of)
 
 
 def _matrices(params: PyTree) -> PyTree:

@@ -12,7 +12,7 @@ A record is all that a check-up reads. It holds
     record = Record()
     for step, batch in enumerate(batches):
         params, loss, grads = my_step(params, batch)
-        record.log(step, loss=loss, gradient_norm=optax.global_norm(grads))
+        record.log(step, loss=loss, gradient_norm=optax.tree.norm(grads))
 
 It is saved without pickle and stays readable: the file has a schema number.
 """
@@ -40,15 +40,15 @@ class Series(NamedTuple):
     labels: tuple[str, ...] = ()  # names along the last axis of `value`, if it has one
 
 
-@dataclass
+@dataclass(eq=False)
 class Record:
     """What was measured during one run. See the module docstring."""
 
     facts: dict[str, Any] = field(default_factory=dict)  # JSON-able values or arrays
     missing: dict[str, str] = field(default_factory=dict)
     meta: dict[str, Any] = field(default_factory=dict)  # JSON-able
-    _steps: dict[str, list[int]] = field(default_factory=dict)
-    _values: dict[str, list[Any]] = field(default_factory=dict)  # scalars or arrays
+    # For each series its pieces, (steps, values), joined when it is read.
+    _pieces: dict[str, list[tuple[Any, Any]]] = field(default_factory=dict)
     _labels: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def log(self, step: int, **values: Any) -> None:
@@ -58,36 +58,47 @@ class Record:
 
     def add(self, name: str, step: int, value: Any, labels: Sequence[str] = ()) -> None:
         """Append one value to the series `name`, whose last axis `labels` may name."""
-        self._steps.setdefault(name, []).append(int(step))
-        self._values.setdefault(name, []).append(value)
         if labels:
             self._labels[name] = tuple(labels)
+        self._pieces.setdefault(name, []).append(([int(step)], [value]))
+
+    def extend(self, name: str, steps: Sequence[int], values: Sequence[Any]) -> None:
+        """Append many values to a series at once."""
+        if len(steps):
+            self._pieces.setdefault(name, []).append((steps, values))
 
     @property
     def series(self) -> Mapping[str, Series]:
         """Every series by name, as arrays."""
-        return {name: self[name] for name in self._steps}
+        return {name: self[name] for name in self._pieces}
 
     def __contains__(self, name: str) -> bool:
-        return name in self._steps or name in self.facts
+        return name in self._pieces or name in self.facts
 
     def __getitem__(self, name: str) -> Series:
         """The series `name`; `KeyError` when it was not measured."""
-        value = np.asarray([np.asarray(v) for v in self._values[name]])
-        step = np.asarray(self._steps[name], np.int64)
-        return Series(step, value, self._labels.get(name, ()))
-
-    def extend(self, name: str, steps: Sequence[int], values: Sequence[Any]) -> None:
-        """Append many values to a series at once."""
-        self._steps.setdefault(name, []).extend(map(int, steps))
-        self._values.setdefault(name, []).extend(values)
+        pieces = self._pieces[name]
+        if len(pieces) > 1:
+            step = np.concatenate([np.asarray(s, np.int64) for s, _ in pieces])
+            value = np.concatenate([_values(v) for _, v in pieces])
+            pieces[:] = [(step, value)]
+        step, value = pieces[0]
+        labels = self._labels.get(name, ())
+        return Series(np.array(step, np.int64), np.array(_values(value)), labels)
 
     def truncate(self, step: int) -> None:
         """Forget what was measured after `step` updates."""
-        for name, steps in self._steps.items():
-            keep = [i for i, s in enumerate(steps) if s <= step]
-            self._values[name] = [self._values[name][i] for i in keep]
-            self._steps[name] = [steps[i] for i in keep]
+        for name in self._pieces:
+            steps, values, _ = self[name]
+            self._pieces[name] = [(steps[steps <= step], values[steps <= step])]
+
+    def continue_from(self, earlier: "Record") -> None:
+        """Take over what an earlier part of the run has measured."""
+        self.facts = earlier.facts | self.facts
+        self.missing = earlier.missing | self.missing
+        self.meta = earlier.meta | self.meta
+        self._pieces = earlier._pieces | self._pieces
+        self._labels = earlier._labels | self._labels
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the record to `path`, whole or not at all.
@@ -138,6 +149,13 @@ def unpack(packed: archive.Archive) -> Record:
         elif kind == "fact":
             record.facts[rest] = arrays[name]
     return record
+
+
+def _values(values: Any) -> np.ndarray:
+    """Values as one array, wherever they are now."""
+    if isinstance(values, np.ndarray):
+        return values
+    return np.asarray([np.asarray(v) for v in values])
 
 
 def jsonable(value: PyTree) -> Any:

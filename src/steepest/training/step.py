@@ -7,7 +7,8 @@ with A accumulated batches. The loss may be computed in a narrower format; param
 gradients and the update stay in float32. float16 overflows above 65504 and loses what
 is below 6e-8, so its loss is multiplied by a scale s and the gradient divided by it
 (Micikevicius et al. 2018): an update with a non-finite gradient is skipped and s halved,
-and after 200 good ones s is doubled.
+and after 200 good ones s is doubled. s does not go below 1: what overflows there is not
+the scale's doing.
 
 Reference: Goodfellow, Bengio & Courville (2016), Deep Learning, §8.1.3.
 """
@@ -44,6 +45,7 @@ class Outcome(NamedTuple):
 
     loss: Float[Array, ""]
     gradient_norm: Float[Array, ""]
+    scale: Float[Array, ""]  # of the loss, in this update
     metrics: dict[str, Array]
 
 
@@ -124,13 +126,13 @@ def make_step(program: Program) -> Callable[[Carry, Any, Any], tuple[Carry, Outc
             value, (rest, state, metrics), g = accumulate(carry, batches, key, count)
         if scaled:
             g = jax.tree.map(lambda x: x / carry.scale, g)
-        norm = optax.global_norm(g)
+        norm = optax.tree.norm(g)
         updates, moments = program.optimiser.update(g, carry.moments, carry.params)
         params = optax.apply_updates(carry.params, updates)
         new = Carry(params, rest, state, moments, carry.scale, carry.good)
         if scaled:
             new = rescale(carry, new, jnp.isfinite(norm))
-        return new, Outcome(value, norm, metrics)
+        return new, Outcome(value, norm, carry.scale, metrics)
 
     def accumulate(carry: Carry, batches: Any, key: Any, count: int) -> Any:
         def add(total: Any, inputs: Any) -> Any:
@@ -156,5 +158,6 @@ def rescale(old: Carry, new: Carry, finite: Array) -> Carry:
     good = jnp.where(finite, old.good + 1, 0)
     grow = good >= PATIENCE
     up = jnp.minimum(old.scale * 2, LARGEST_SCALE)
-    scale = jnp.where(finite, jnp.where(grow, up, old.scale), old.scale / 2)
+    down = jnp.maximum(old.scale / 2, 1.0)
+    scale = jnp.where(finite, jnp.where(grow, up, old.scale), down)
     return Carry(*kept, scale=scale, good=jnp.where(grow, 0, good))
