@@ -113,6 +113,65 @@ def test_a_network_agrees_with_its_dense_hessian_in_float64_and_with_arpack(case
     np.testing.assert_allclose(found.lowest, exact[0], atol=1e-4 * exact[-1])
 
 
+def test_arpack_on_the_same_products_finds_the_same(case):
+    """A twin that never sees the matrix either: implicitly restarted Lanczos."""
+    loss, params, H = case
+    flat, unravel = jax.flatten_util.ravel_pytree(params)
+    product = jax.jit(lambda v: ravel(hvp(loss, params, unravel(v))))
+    operator = scipy.sparse.linalg.LinearOperator(
+        H.shape, lambda v: np.asarray(product(jnp.asarray(v.ravel(), jnp.float32))),
+        dtype=np.float32,
+    )  # fmt: skip
+    start = np.asarray(jax.random.normal(KEY, flat.shape))
+    (twin,) = scipy.sparse.linalg.eigsh(operator, k=1, which="LA", v0=start, return_eigenvectors=False)  # fmt: skip
+    found = sharpness(loss, params, key=KEY, num_products=40)
+    np.testing.assert_allclose(found.value, twin, rtol=1e-5)
+
+
+def test_with_every_unit_dead_only_the_last_bias_has_curvature():
+    """Rank deficiency at its worst: of 80 parameters three have any effect."""
+    params = {
+        "W": jnp.ones((4, 16)) / 8,
+        "b": jnp.full(16, -100.0),
+        "V": jnp.ones((16, 3)),
+        "c": jnp.array([0.5, 0.0, -0.5]),
+    }
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(32, 4)), jnp.float32)
+
+    def loss(p):
+        z = jax.nn.relu(x @ p["W"] + p["b"][None]) @ p["V"] + p["c"][None]
+        return jnp.mean(jax.nn.logsumexp(z, -1) - z[:, 0])
+
+    q = np.exp([0.5, 0.0, -0.5])
+    q /= q.sum()
+    exact = np.linalg.eigvalsh(np.diag(q) - np.outer(q, q))[-1]  # softmax's Hessian
+    for k in (3, 16, 60):
+        found = sharpness(loss, params, key=KEY, num_products=k)
+        np.testing.assert_allclose(found.value, exact, rtol=1e-5)
+        np.testing.assert_allclose(found.lowest, 0, atol=1e-6)
+    np.testing.assert_allclose(jnp.linalg.norm(found.direction["c"]), 1, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("loss", "value"),
+    [
+        (lambda p: jnp.sum(p["a"]) + 2 * jnp.sum(p["b"]), 0.0),  # linear: H = 0
+        (lambda p: jnp.zeros(()), 0.0),
+        (lambda p: -jnp.sum(p["a"] ** 2) - 3 * jnp.sum(p["b"] ** 2), -2.0),
+    ],
+    ids=["linear", "constant", "negative definite"],
+)
+@pytest.mark.parametrize("k", [1, 5, 16])
+def test_flat_and_concave_losses_have_no_or_negative_sharpness(loss, value, k):
+    params = {"a": jnp.ones(3), "b": jnp.ones((2, 2))}
+    found = sharpness(loss, params, key=KEY, num_products=k)
+    if k > 1:
+        np.testing.assert_allclose(found.value, value, atol=6 * 4 * EPS)
+    assert found.value <= value + 6 * 4 * EPS and found.lowest <= found.value
+    assert np.isfinite(ravel(found.direction)).all()
+    np.testing.assert_allclose(jnp.linalg.norm(ravel(found.direction)), 1, rtol=1e-5)
+
+
 def test_the_residual_is_what_it_says_and_bounds_the_distance_to_an_eigenvalue(case):
     loss, params, H = case
     exact = np.linalg.eigvalsh(H)

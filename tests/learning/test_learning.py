@@ -6,8 +6,10 @@ import numpy as np
 import optax
 import pytest
 from sklearn.datasets import load_diabetes, load_iris
-from sklearn.linear_model import Ridge
+from sklearn.dummy import DummyClassifier
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import r2_score
+from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.preprocessing import StandardScaler
 
 from steepest import InputError, Problem
@@ -114,3 +116,73 @@ def test_scores_of_logits_probabilities_and_one_output_agree():
         np.stack([-logit, logit], axis=-1),
     ):
         assert score(outputs, y, "classification").value == 0.75
+
+
+def test_the_classifiers_are_scikit_learns_on_standardised_inputs():
+    order = np.random.default_rng(0).permutation(150)
+    train, held = order[:100], order[100:]
+    problem = Problem(model(), loss, (X[train], Y[train]), (X[held], Y[held]))
+    ours = simple_models(problem)
+    scaler = StandardScaler().fit(X[train])
+    twins = {
+        "constant": DummyClassifier(),
+        "linear": LogisticRegression(max_iter=300),
+        "neighbours": KNeighborsClassifier(5),
+    }
+    for name, twin in twins.items():
+        twin.fit(scaler.transform(X[train]), Y[train])
+        for rows, side in ((train, 0), (held, 1)):
+            expected = twin.score(scaler.transform(X[rows]), Y[rows])
+            got = getattr(ours, name)[side]
+            # one example at most may lie so near a border that float32 decides
+            assert got.value == pytest.approx(expected, abs=1 / len(rows))
+            p = np.clip(got.value, 1 / len(rows), 1 - 1 / len(rows))
+            binomial = np.sqrt(p * (1 - p) / len(rows))
+            assert got.sem == pytest.approx(binomial, rel=0.2)
+    assert (ours.train_size, ours.validation_size) == (100, 50)
+
+
+def test_neighbours_of_a_regression_are_scikit_learns():
+    data = load_diabetes()
+    x, y = data.data.astype(np.float32), data.target.astype(np.float32)
+    ours = simple_models(Problem(model(), loss, (x, y)))
+    scaled = StandardScaler().fit_transform(x)
+    guess = KNeighborsRegressor(5).fit(scaled, y).predict(scaled)
+    assert ours.neighbours[0].value == pytest.approx(r2_score(y, guess), abs=5e-3)
+    assert ours.neighbours[1] is None
+
+
+def test_large_data_are_thinned_the_same_way_every_time():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(3000, 2)).astype(np.float32)
+    y = (x[:, 0] > 0).astype(np.int32)
+    first, second = (simple_models(Problem(model(), loss, (x, y))) for _ in range(2))
+    assert first == second and first.train_size == 1000
+    assert first.linear[0].value > 0.98
+
+
+def test_one_batch_is_the_same_every_time_and_leaves_the_model_alone():
+    problem = Problem(model(), loss, (X, Y), predict=apply)
+    before = jax.tree.map(np.array, problem.model)
+    first = fit_one_batch(problem, steps=30, key=KEY)
+    second = fit_one_batch(problem, steps=30, key=KEY)
+    assert first == second and first.steps == 30
+    jax.tree.map(np.testing.assert_array_equal, problem.model, before)
+    assert first.curve[0] == pytest.approx(first.loss_first)
+
+
+def test_one_batch_of_an_iterable_and_of_a_regression_is_fitted_too():
+    target = np.sin(3 * X[:, :1])
+
+    def squared(model, batch):
+        x, y = batch
+        return jnp.mean((apply(model, x)[:, :1] - y) ** 2)
+
+    batches = lambda: iter([(X[:40], target[:40])])
+    problem = Problem(
+        model(), squared, batches, predict=lambda m, x: apply(m, x)[:, :1],
+        task="regression",
+    )  # fmt: skip
+    result = fit_one_batch(problem, size=8, key=KEY)
+    assert result.size == 8 and result.score is not None and result.score > 0.9
+    assert result.loss_last < 0.1 * result.loss_first

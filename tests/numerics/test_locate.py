@@ -125,3 +125,117 @@ def test_half_precision_is_searched_too():
     origin = locate_nonfinite(f, x)
     assert origin.primitive == "exp"
     np.testing.assert_allclose(origin.operands, [(100, 100)])
+
+
+# -- Births in the gradient --------------------------------------------------------------
+
+
+def root(w):
+    return jnp.sqrt(w).sum()
+
+
+def length(w):
+    return jnp.linalg.norm(w)
+
+
+def trapped(w):  # the value is guarded, the derivative of what was not chosen is not
+    return jnp.where(w > 0, jnp.sqrt(w), 0.0).sum()
+
+
+def guarded(w):  # the cure: guard the argument too
+    inside = jnp.where(w > 0, w, 1.0)
+    return jnp.where(w > 0, jnp.sqrt(inside), 0.0).sum()
+
+
+def power(w):
+    return jnp.sum(w**0.5)
+
+
+@pytest.mark.parametrize("around", [lambda f: f, jax.jit, jax.checkpoint])
+@pytest.mark.parametrize(
+    ("fun", "line"), [(root, 1), (length, 1), (trapped, 1), (power, 1)]
+)
+def test_a_derivative_at_the_edge_of_its_domain_is_blamed_at_its_line(
+    fun, line, around
+):
+    origin = locate_in_loss(around(fun), jnp.array([0.0, 0.0]))
+    assert origin.where == "gradient"
+    assert origin.place == f"test_locate.py:{fun.__code__.co_firstlineno + line}"
+    # 1/√0, written by JAX as a quotient or as a power
+    assert origin.primitive in ("div", "pow", "mul", "integer_pow", "rsqrt")
+
+
+def test_the_cure_of_the_trap_is_silent():
+    assert locate_in_loss(guarded, jnp.array([0.0, 2.0])) is None
+    safe = lambda w: jnp.sqrt(jnp.sum(w**2) + 1e-12)
+    assert locate_in_loss(safe, jnp.zeros(2)) is None
+
+
+@jax.custom_vjp
+def halved(x):
+    return 0.5 * x
+
+
+halved.defvjp(lambda x: (0.5 * x, x), lambda x, g: (g / x,))
+
+
+def test_a_rule_written_by_hand_is_looked_into():
+    loss = lambda w: halved(w).sum()
+    origin = locate_in_loss(loss, jnp.array([1.0, 0.0]))
+    assert (origin.primitive, origin.where) == ("div", "gradient")
+    # JAX gives what a rule computes the place of the call that it differentiates
+    assert origin.place == f"test_locate.py:{loss.__code__.co_firstlineno}"
+    assert origin.operands == ((1.0, 1.0), (0.0, 0.0))
+
+
+def recurrent(w, x):
+    def step(h, x):
+        return jnp.sqrt(w * x), h
+
+    return lax.scan(step, jnp.float32(1), x)[1].sum()
+
+
+def test_in_the_gradient_of_a_scan_the_turn_is_that_of_the_sequence():
+    x = jnp.array([4.0, 2.0, 0.0, 1.0, 3.0])
+    origin = locate_in_loss(recurrent, jnp.float32(1), x)
+    assert (origin.where, origin.step) == ("gradient", 2)
+    line = recurrent.__code__.co_firstlineno + 2
+    assert origin.place == f"test_locate.py:{line}"
+
+
+def attention(w, mask):
+    scores = jnp.where(mask, w[:, None] * w[None], -jnp.inf)
+    return jnp.sum(jax.nn.softmax(scores) ** 2)
+
+
+def test_a_mask_of_infinities_is_not_blamed_in_the_gradient_either():
+    w, causal = jnp.array([1.0, -2.0, 0.5]), jnp.tri(3, dtype=bool)
+    assert locate_in_loss(attention, w, causal) is None
+    # a row in which nothing is allowed is 0/0: now the softmax is at fault
+    origin = locate_in_loss(attention, w, causal & (jnp.arange(3) > 0)[:, None])
+    assert origin.where == "value" and "NaN" in origin.sentence
+    assert origin.place == f"test_locate.py:{attention.__code__.co_firstlineno + 2}"
+
+
+def test_the_second_of_two_faults_waits_for_its_turn():
+    def f(x):
+        first = jnp.log(x)
+        return first + jnp.exp(1000 + x)
+
+    assert locate_nonfinite(f, x).primitive == "log"
+
+
+def test_loops_in_loops_name_every_turn():
+    def f(x):
+        inner = lambda c, e: (c + 1 / e, c)
+        return lax.scan(lambda h, row: lax.scan(inner, h, row), jnp.float32(0), x)
+
+    origin = locate_nonfinite(f, jnp.array([[1.0, 2.0], [3.0, 4.0], [5.0, 0.0]]))
+    assert origin.path == ("scan[2]", "scan[1]") and origin.step == 1
+
+
+def test_a_finite_program_costs_one_evaluation_and_a_sequence_of_any_length():
+    calls = []
+    f = lambda x: lax.scan(lambda h, x: (h + x, calls.append(1)), 0.0, x)[0]
+    assert locate_nonfinite(f, jnp.ones(100_000)) is None
+    assert len(calls) <= 2
