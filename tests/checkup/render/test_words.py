@@ -31,6 +31,12 @@ def test_shares_are_percentages():
     assert number(0.9283, percent=True) == "92.8 %"
 
 
+def test_nearly_all_is_not_called_all_nor_nearly_none_none():
+    assert number(0.99999, percent=True) == "> 99.9 %"
+    assert number(0.00001, percent=True) == "< 0.1 %"
+    assert number(1.0, percent=True) == "100 %"
+
+
 def test_confidence_is_told_in_words_too():
     assert sureness(0.97) == "97 % – nearly certain"
     assert sureness(0.3) == "30 % – a suspicion"

@@ -99,7 +99,9 @@ def head(report: Report) -> list:
     if top:
         table = grid(3)
         for i, f in enumerate(top, 1):
-            told = Text.assemble(f.claim, ("\n→ " + f.prescription.text, "bold"))
+            follows = f" (follows from {f.explained_by})" if f.explained_by else ""
+            cure = "\n→ " + f.prescription.text
+            told = Text.assemble(f.claim, (follows, "dim"), (cure, "bold"))
             table.add_row(f"{i}.", Text(f.rule, STYLE[f.severity]), told)
         parts += [heading("What matters most"), table]
     return [*parts, Text("")]

@@ -252,6 +252,16 @@ def chart(record: Record, wanted: Chart) -> Vital | None:
             vital = units(record, "dead")
         case "unit.saturated":
             vital = units(record, "saturated")
+        case "sharpness" | "sharpness.preconditioned" as series:
+            scaled = ", preconditioned" if series.endswith("preconditioned") else ""
+            vital = Vital(
+                f"Sharpness{scaled}",
+                named(record, series, "sharpness"),
+                "The limit is the optimiser's, divided by the step size."
+                if wanted.limit
+                else "",
+                log=True,
+            )
         case series:
             name = series.replace(".", " ").replace("_", " ")
             lines = columns(record, series) or named(record, series, name)

@@ -40,6 +40,8 @@ def number(x: float | None, *, percent: bool = False) -> str:
     if math.isinf(x):
         return "∞" if x > 0 else "−∞"
     if percent:
+        if 0.9995 <= x < 1 or 0 < x < 0.0005:
+            return "> 99.9 %" if x > 0.5 else "< 0.1 %"
         digits = 0 if abs(100 * x - round(100 * x)) < 1e-9 else 1
         return f"{100 * x:.{digits}f} %".replace("-", "−")
     if x == int(x) and abs(x) < 1e6:
