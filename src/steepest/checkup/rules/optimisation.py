@@ -150,7 +150,7 @@ def too_small(record: Record, limits: Limits) -> Finding | None:
         return None
     if f.share > limits["progress"] or f.last > f.first + 2 * f.sem:
         return None
-    if vanished(record):
+    if vanished(record) or slowed(record):
         return None
     evidence: list[Evidence] = []
     factor = 10.0
@@ -686,6 +686,19 @@ def vanished(record: Record) -> bool:
     return bool(np.median(value[-n:]) < 0.05 * np.median(value[:n]))
 
 
+def slowed(record: Record) -> bool:
+    """Whether the loss came to rest by itself: the second half of the run gained less
+    than a fifth of what the first did. Steps that are too small go on at one pace."""
+    _, value = finite(record, "loss")
+    if len(value) < 40:
+        return False
+    n = len(value) // 10
+    start, end = value[:n], value[-n:]
+    middle = value[len(value) // 2 - n // 2 :][:n].mean()
+    first, second = start.mean() - middle, middle - end.mean()
+    return bool(first > 5 * end.std() / np.sqrt(n) and second < 0.2 * first)
+
+
 def running_of(value: np.ndarray, n: int) -> np.ndarray:
     """Means of consecutive blocks of n, the last of them at the end."""
     if len(value) < n:
@@ -744,7 +757,7 @@ RULES: tuple[Rule, ...] = (
             "`update`: relative update of the fastest layer, early median. `product`: "
             "step size × sharpness in units of the stability limit. Both small, or one "
             "of them by a further factor of three. Silent when the gradient itself "
-            "fell below a twentieth. Look-alikes: warm-up, a run that is done, a "
+            "fell below a twentieth, or the loss came to rest by itself. Look-alikes: warm-up, a run that is done, a "
             "plateau."
         ),
         explains=("SIG005", "OPT005", "OPT006", "GEN002"),
