@@ -32,20 +32,27 @@ def measure(problem: Problem, recipe: Recipe, record: Record) -> None:
         return
     for name, fact in names.items():
         note(record, name, lambda fact=fact: fact(problem, r))
-    note(record, "program.batch_growth", lambda: batch_growth(problem))
-    note(record, "program.output_range", lambda: output_range(problem, r))
+    without = "the first loss is zero or not a number"
+    note(record, "program.batch_growth", lambda: batch_growth(problem), without)
+    without = "it takes a regression with `predict`"
+    note(record, "program.output_range", lambda: output_range(problem, r), without)
     record.facts["program.operations"] = len(r.graph.nodes)
 
 
-def note(record: Record, name: str, measurement: Callable[[], Any]) -> None:
-    """Write one fact, or why it is missing."""
+def note(
+    record: Record,
+    name: str,
+    measurement: Callable[[], Any],
+    without: str = "this program has nothing to measure it on",
+) -> None:
+    """Write one fact, or why it is missing; `without` says so of a measured None."""
     try:
         value = measurement()
     except Exception as error:
         record.missing[name] = f"could not be measured: {type(error).__name__}: {error}"
         return
     if value is None:
-        record.missing.setdefault(name, "this program has nothing to measure it on")
+        record.missing.setdefault(name, without)
     else:
         record.facts[name] = value
 
@@ -115,7 +122,7 @@ def log_of_softmax(problem: Problem, r: Reading) -> Fact:
             if reading.softmax_of(r, value) or behind.primitive == "logistic":
                 kind = "softmax" if behind.primitive == "div" else "sigmoid"
                 operand = r.value(node.inputs[0])
-                least = float(np.min(operand)) if operand is not None else float("nan")
+                least = _least(operand)
                 found.append(
                     {
                         "place": where(node),
@@ -133,6 +140,12 @@ def log_of_softmax(problem: Problem, r: Reading) -> Fact:
             else:
                 break
     return found
+
+
+def _least(value: np.ndarray | None) -> float:
+    """The least number among the values; 0 where there is none, as after an overflow."""
+    numbers = np.zeros(0) if value is None else value[~np.isnan(value)]
+    return float(numbers.min()) if numbers.size else 0.0
 
 
 def small_constant(r: Reading, node: Node) -> bool:

@@ -218,7 +218,8 @@ RULES: tuple[Rule, ...] = (
         nonfinite,
         ("data.nonfinite",),
         {"count": 0.0},
-        "Counts NaN and infinities in inputs and targets, training and held-out.",
+        "Counts NaN and infinities in inputs and targets, training and held-out; `count` "
+        "of them are let pass.",
         ("NUM001", "OPT004", "OPT005", "OPT007", "GEN002", "INI001"),
     ),
     Rule(
@@ -228,9 +229,9 @@ RULES: tuple[Rule, ...] = (
         unscaled_inputs,
         ("data.rms", "data.scale_ratio"),
         {"rms": 5.0, "tiny": 0.01, "ratio": 100.0},
-        "The root mean square over all inputs should be near 1 (5 allows counts and wide "
-        "tails; pixels in [0, 1] have about 0.4, one-hot vectors 1/√K), and no feature "
-        "100 times the median one. Look-alikes: integer inputs (indices of an embedding) "
+        "The root mean square over all inputs should be near 1: at most `rms`, which "
+        "allows counts and wide tails, and at least `tiny`; pixels in [0, 1] have about "
+        "0.4, one-hot vectors 1/√K. `ratio`: the scale of a feature ÷ the median one's. Look-alikes: integer inputs (indices of an embedding) "
         "are not judged.",
         (
             "INI001",
@@ -258,7 +259,8 @@ RULES: tuple[Rule, ...] = (
         unscaled_target,
         ("data.target_std",),
         {"least_std": 0.05, "most_std": 20.0, "offset": 10.0},
-        "Standard deviation outside [0.05, 20] or a mean more than ten deviations from 0.",
+        "A standard deviation below `least_std` or above `most_std`, or a mean more than "
+        "`offset` deviations from 0.",
         (
             "INI001",
             "OPT001",
@@ -294,7 +296,7 @@ RULES: tuple[Rule, ...] = (
         sorted_order,
         ("data.batch_entropy",),
         {"entropy": 0.8},
-        "The entropy of the classes in a batch against that in a shuffled batch, when the "
+        "The `entropy` of the classes in a batch ÷ that in a shuffled batch, when the "
         "recipe does not shuffle or the data are an iterable.",
         (
             "OPT003",
@@ -316,8 +318,9 @@ RULES: tuple[Rule, ...] = (
         leakage,
         ("data.overlap",),
         {"share": 0.02, "rows": 2.0},
-        "Rows of the held-out data found bit for bit in the training data, beyond twice "
-        "the rate at which the training data repeat themselves; groups on both sides.",
+        "Rows of the held-out data found bit for bit in the training data: at least "
+        "`rows` of them and more than `share` of the held-out data, beyond twice the rate "
+        "at which the training data repeat themselves. Or groups on both sides.",
         ("GEN001",),
     ),
 )

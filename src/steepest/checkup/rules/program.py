@@ -466,8 +466,9 @@ RULES: tuple[Rule, ...] = (
         needs=("program.batch_growth",),
         limits={"growth": 1.5},
         doc=(
-            "The loss of a batch repeated twice ÷ that of the batch: 1 for a mean, 2 "
-            "for a sum; 1.5 leaves room for a penalty on the weights beside the mean."
+            "`growth`: the loss of a batch repeated twice ÷ that of the batch, 1 for a "
+            "mean, 2 for a sum; 1.5 leaves room for a penalty on the weights beside a "
+            "sum."
         ),
         explains=(
             "INI001",

@@ -499,9 +499,9 @@ RULES: tuple[Rule, ...] = (
         needs=("unit.saturated",),
         limits={"share": 0.5},
         doc=(
-            "The share of units of a tanh or sigmoid site with a slope below 10⁻³ of "
-            "the greatest on more than 95 % of the probe batch, in the first third of "
-            "the run, or at its end if it failed: the head of a classifier that is "
+            "`share`: that of the units of a tanh or sigmoid site with a slope below "
+            "10⁻³ of the greatest on more than 95 % of the probe batch, in the first "
+            "third of the run, or at its end if it failed: the head of a classifier that is "
             "right and sure is saturated, and should be."
         ),
         explains=(
@@ -522,8 +522,8 @@ RULES: tuple[Rule, ...] = (
         needs=("layer.update_norm", "layer.weight_norm", "layer.gradient_norm"),
         limits={"ratio": 1e-4},
         doc=(
-            "Median relative update ‖Δw‖/‖w‖ of a weight array ÷ the median of the "
-            "others. A layer whose update is exactly zero while its gradient is not is "
+            "`ratio`: median relative update ‖Δw‖/‖w‖ of a weight array ÷ the median of "
+            "the others. A layer whose update is exactly zero while its gradient is not is "
             "frozen by the optimiser, on purpose or not: a note. Layers without any "
             "gradient are PRG008's."
         ),
