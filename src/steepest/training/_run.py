@@ -159,7 +159,7 @@ class Run:
     def batches(self, step: int) -> PyTree:
         """The accumulated batches of an update since the last look."""
         if not self.arrays:
-            return self.seen[-1]
+            return self.seen[step - self.good.step]
         chosen = self.order.take(step)
         return jax.tree.map(lambda a: a[chosen], self.data)
 
@@ -172,6 +172,7 @@ class Run:
             self.seen.append(batch)
             self.inputs = self.block_of(self.step)
         with self.critical:
+            assert self.log is not None and self.inputs is not None
             now = (self.carry, self.log, self.data, self.inputs)
             if count == 1:
                 self.carry, self.log = self.calls.single(*now)
@@ -188,15 +189,15 @@ class Run:
             self.per_call = 1
         if self.per_call == 1 or count < TRIAL:
             return
-        assert self.log is not None
-        before, log = copy(self.carry), copy(self.log)
+        assert self.log is not None and self.inputs is not None
+        before, log, inputs = copy(self.carry), copy(self.log), self.inputs
         alone = self._time(lambda: [self._call(1) for _ in range(TRIAL)])
         self.per_call = 1
         if alone > SLOW:
             return
 
         def loop() -> Any:
-            now = (copy(before), copy(log), self.data, self.inputs)
+            now = (copy(before), copy(log), self.data, inputs)
             return self.calls.several(*now, np.int32(TRIAL))
 
         if not same(loop(), (self.carry, self.log)):  # compiles

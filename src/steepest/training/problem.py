@@ -274,6 +274,7 @@ def validate(problem: Problem, recipe: Recipe) -> None:
             if value is None
             else f"The loss returns {_a(value)}, not a scalar array."
         )
+    value = cast(jax.ShapeDtypeStruct, value)
     if value.shape != ():
         raise InputError(
             f"The loss returns an array of shape {list(value.shape)}, not a scalar. "
@@ -359,7 +360,7 @@ def _a(value: Any) -> str:
 def _check_source(problem: Problem, source: Source, what: str) -> None:
     if source is None:
         raise InputError(f"There are no {what}; give `(inputs, targets)` as arrays.")
-    leaves = jax.tree.leaves(source)
+    leaves: list[Any] = jax.tree.leaves(source)
     if isinstance(source, list | tuple | dict):
         if not leaves:
             raise InputError(f"The {what} are empty.")

@@ -62,7 +62,12 @@ class Record:
             self._labels[name] = tuple(labels)
         self._pieces.setdefault(name, []).append(([int(step)], [value]))
 
-    def extend(self, name: str, steps: Sequence[int], values: Sequence[Any]) -> None:
+    def extend(
+        self,
+        name: str,
+        steps: Sequence[int] | np.ndarray,
+        values: Sequence[Any] | np.ndarray,
+    ) -> None:
         """Append many values to a series at once."""
         if len(steps):
             self._pieces.setdefault(name, []).append((steps, values))
