@@ -7,19 +7,19 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
+from steepest.checkup.render.axes import Axis, ticks
 from steepest.checkup.render.charts import (
     HEIGHT,
     POINTS,
     WIDTH,
-    Axis,
     describe,
     legend,
     short,
     svg,
     thinned,
-    ticks,
 )
-from steepest.checkup.render.vitals import Line, Vital
+from steepest.checkup.render.lines import Line
+from steepest.checkup.render.vitals import Vital
 
 
 def line(values, name="a line", **fields) -> Line:

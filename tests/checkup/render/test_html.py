@@ -173,9 +173,14 @@ def test_series_of_odd_shapes_do_not_break_the_page(full):
     for step in range(3):
         record.log(step, loss=np.float32(1.0))
         record.add("layer.gradient_norm", step, np.zeros((2, 2)))
+        record.add("layer.update_norm", step, [1.0], ["a"])
+        record.add("layer.weight_norm", step, 1.0)
+        record.add("sharpness", step, [1.0, 2.0])
+        record.add("learning_rate", step, [0.1, 0.2])
         record.add("unit.dead", step, float("nan"))
         record.add("train.loss", step, [])
         record.add("note", step, "words")
+    record.meta["recipe"] = {"optimizer": "sgd"}
     Page(html(full.__class__(**{**vars(full), "record": record})))
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from rich.cells import cell_len
 
+from steepest.checkup.render.lines import Line
 from steepest.checkup.render.text import sparkline, text
-from steepest.checkup.render.vitals import Line
 
 
 @pytest.fixture(params=["full", "empty", "foreign", "hostile"])

@@ -19,7 +19,8 @@ from ...training.record import Record
 from ..finding import Evidence, Finding, Severity
 from ..report import Report
 from . import words
-from .vitals import Line, Vital, vitals
+from .lines import Line
+from .vitals import Vital, vitals
 
 
 BLOCKS = "▁▂▃▄▅▆▇█"

@@ -8,25 +8,16 @@ picture; a finding's chart is made of the same stuff.
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
 
 from ...training.record import Record
 from ..finding import Chart
 from ..rules.optimisation import stability_of
 from ..rules.trend import layers, recipe_of
+from .lines import Line, by_layer, columns, named, reason, spans_decades
 
 
 UPDATE_BAND = (1e-4, 1e-2)  # of ‖update‖ ÷ ‖weights‖; about 1e-3 is usual
 SHARE_LIMIT = 0.5  # of the units of a layer
-
-
-class Line(NamedTuple):
-    """One quantity over the run."""
-
-    name: str
-    step: Int[np.ndarray, " time"]
-    value: Float[np.ndarray, " time"]  # not always finite
-    faint: bool = False  # background: the loss of single batches
 
 
 class Vital(NamedTuple):
@@ -135,7 +126,8 @@ def update_ratio(record: Record) -> Vital:
     """‖update‖ ÷ ‖weights‖ of every layer against the usual band."""
     title = "Update ÷ weight norm of each layer"
     over, under = "layer.update_norm", "layer.weight_norm"
-    if over not in record or under not in record:
+    shapes = [[n.value.shape for n in columns(record, name)] for name in (over, under)]
+    if not shapes[0] or shapes[0] != shapes[1]:
         return Vital(title, missing=reason(record, over))
     step, update, paths = layers(record, over)
     _, weight, _ = layers(record, under)
@@ -160,7 +152,8 @@ def update_ratio(record: Record) -> Vital:
 def stability(record: Record) -> Vital:
     """Step size × sharpness against the stability limit of the optimiser."""
     title = "Step size × sharpness"
-    known = stability_of(record)
+    scalar = named(record, "sharpness", "") and named(record, "learning_rate", "")
+    known = stability_of(record) if scalar else None
     if known is not None:
         value = np.asarray(known.product, float)
         scaled = ", preconditioned" if known.series.endswith("preconditioned") else ""
@@ -291,66 +284,7 @@ def timed(vital: Vital, record: Record) -> Vital:
     return vital._replace(event=stop(record), last=int(steps))
 
 
-# -- Reading the record ----------------------------------------------------------------
-
-
-def named(
-    record: Record, series: str, name: str, faint: bool = False
-) -> tuple[Line, ...]:
-    """A scalar series as one line, or nothing where it is not one."""
-    read = _read(record, series)
-    if read is None or read[1].ndim != 1:
-        return ()
-    return (Line(name, *read, faint),)
-
-
-def columns(record: Record, series: str) -> tuple[Line, ...]:
-    """A series with labels as one line for each label."""
-    read = _read(record, series)
-    if read is None or read[1].ndim != 2:
-        return ()
-    step, value = read
-    labels = record[series].labels or tuple(str(i) for i in range(value.shape[1]))
-    return tuple(Line(str(n), step, value[:, i]) for i, n in enumerate(labels))
-
-
-def by_layer(record: Record, series: str) -> tuple[Line, ...]:
-    """One line for each weight array, by depth."""
-    if not columns(record, series):
-        return ()
-    step, value, paths = layers(record, series)
-    return tuple(Line(path, step, value[:, i]) for i, path in enumerate(paths))
-
-
-def _read(record: Record, series: str) -> tuple[np.ndarray, np.ndarray] | None:
-    """Steps and values in time's order; None where they are no numbers."""
-    if series not in record or series in record.facts:
-        return None
-    try:
-        step, value, _ = record[series]
-        value = np.asarray(value, np.float64)
-    except (TypeError, ValueError):
-        return None
-    order = np.argsort(step, kind="stable")
-    return step[order], value[order]
-
-
-def reason(record: Record, series: str) -> str:
-    """Why a series is not there."""
-    return record.missing.get(series, "not measured")
-
-
 def stop(record: Record) -> tuple[int, str] | None:
     """The step at which the loss stopped being a number, if it did."""
     step = (record.meta.get("nonfinite") or {}).get("step")
     return (int(step), "not a number") if isinstance(step, int) else None
-
-
-def spans_decades(lines: tuple[Line, ...]) -> bool:
-    """Whether a logarithmic axis shows more: never negative, and a factor of thirty."""
-    values = [line.value[np.isfinite(line.value)] for line in lines]
-    every = np.concatenate(values) if values else np.zeros(0)
-    positive = every[every > 0]
-    if 2 * positive.size <= every.size or every.min() < 0:
-        return False
-    return bool(positive.max() > 30 * positive.min())
