@@ -99,7 +99,7 @@ def make(name: str, *, seed: int = 0) -> Case:
     base, _, fault = name, "", ""
     if name.count("/") == 2:
         base, _, fault = name.rpartition("/")
-    if base not in HEALTHY or (fault and fault not in FAULTS):
+    if base not in HEALTHY or fault not in ("", *FAULTS) or name.endswith("/"):
         near = difflib.get_close_matches(name, names(), n=3, cutoff=0.4)
         hint = f" Did you mean {' or '.join(near)}?" if near else ""
         raise InputError(
@@ -126,6 +126,8 @@ def draw(seed: int, fault: str | None = "random") -> Case:
 
     `fault` is the name of one, `"random"`, or None for a healthy program. The healthy
     program of a seed is the twin of the sick one: the same but for the fault.
+
+    Raises `InputError` for a fault that does not exist, or not in this program.
     """
     rng = np.random.default_rng((seed, zlib.crc32(b"steepest.problems.draw")))
     data = str(
@@ -174,5 +176,7 @@ def draw(seed: int, fault: str | None = "random") -> Case:
         fault = str(rng.choice(fitting))
     if fault not in FAULTS:
         raise InputError(f"There is no fault {fault!r}; there are {', '.join(FAULTS)}.")
+    if not FAULTS[fault].fits(spec):
+        raise InputError(f"The fault {fault!r} cannot be planted in {data!r}.")
     case = build(replace(FAULTS[fault].plant(spec), fault=fault))
     return case._replace(about=FAULTS[fault].about)
