@@ -147,7 +147,7 @@ def test_a_closed_standard_output_is_quiet_and_keeps_the_status(
 def test_nan_in_the_data_is_a_finding_and_not_an_error(steepest, program):
     path = program("x[3, 1] = np.nan; problem = (make(), steepest.Recipe(epochs=5))")
     result = steepest("check", path, "--budget", "20")
-    assert result.status == 1 and "DAT001" in result.out
+    assert result.status == 1 and "DAT001" in result.out, result.err
 
 
 @pytest.mark.slow

@@ -92,7 +92,7 @@ def completed(record: Record, recipe: Recipe | None, name: str | None) -> Record
     for key, (step, value, labels) in series.items():
         upto = max(int(np.sum(step <= last)), 1)  # a series is never empty
         new.add(key, int(step[0]), value[0], labels)
-        new.extend(key, step[1:upto], value[1:upto])
+        new.extend(key, step[1:upto].tolist(), list(value[1:upto]))
     return new
 
 

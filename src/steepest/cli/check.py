@@ -124,7 +124,7 @@ def run(
                 target, options, seconds, seed, changes or [], record, progress
             )
     except KeyboardInterrupt:
-        say("steepest: stopped by Ctrl-C before there was anything to report.")
+        say("steepest: stopped by Ctrl-C, without a report.")
         return INTERRUPTED
 
     if record is not None:

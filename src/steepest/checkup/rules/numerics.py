@@ -188,7 +188,7 @@ RULES: tuple[Rule, ...] = (
         title="NaN or infinity during training",
         severity=Severity.CRITICAL,
         judge=nonfinite,
-        needs=("loss",),
+        needs=(),  # a run may end before its first loss
         doc=(
             "Reads how the run ended. A non-finite loss stops `fit`, which then looks "
             "for the first operation with finite operands and a non-finite result, in "
