@@ -57,7 +57,8 @@ def nonfinite(problem: Problem, batch: Any, x: Any, y: Any) -> dict[str, Any]:
 def measure_inputs(x: Any, record: Record) -> None:
     """The scale of the inputs, over all and by feature."""
     names = ("data.rms", "data.scale_ratio", "data.max_abs")
-    if x is None or np.asarray(x[:1]).dtype.kind not in "fu":
+    dtype = None if x is None else np.asarray(x[:1]).dtype
+    if dtype is None or not (dtype.kind == "f" or dtype == np.uint8):
         reason = "the inputs are not an array of floats"
         record.missing.update(dict.fromkeys(names, reason))
         return
@@ -155,7 +156,7 @@ def measure_overlap(problem: Problem, x: Any, y: Any, record: Record) -> None:
     if not hasattr(xv, "dtype") or xv.shape[1:] != x.shape[1:]:
         record.missing[name] = "the held-out inputs are not arrays of the same shape"
         return
-    train, other = rows(x), rows(xv)
+    train, other = rows(x), rows(np.asarray(xv, np.asarray(x[:1]).dtype))
     known = set(train)
     shared = [i for i, row in enumerate(other) if row in known]
     fact: dict[str, Any] = {

@@ -188,18 +188,17 @@ def broadcast(problem: Problem, r: Reading) -> Fact:
     found = []
     for node, twin in zip(r.graph.nodes, r.larger.nodes, strict=False):
         shape, other = node.outputs[0].shape, twin.outputs[0].shape
-        if node.primitive != "sub" or shape.count(r.size) < 2:
+        small, large = r.sizes
+        if node.primitive != "sub" or shape.count(small) < 2:
             continue
-        if other.count(reading.SIZES[1]) < 2 and len(r.graph.nodes) == len(
-            r.larger.nodes
-        ):
+        if other.count(large) < 2 and len(r.graph.nodes) == len(r.larger.nodes):
             continue
         a, b = node.inputs
         for prediction, target in ((a, b), (b, a)):
             plain = target.id in r.targets and target.id not in r.params | r.inputs
             if prediction.id in r.params and plain and len(shape) == 2:
                 found.append(
-                    {"place": where(node), "shape": list(shape), "batch": r.size}
+                    {"place": where(node), "shape": list(shape), "batch": small}
                 )
                 break
     return found
@@ -232,7 +231,11 @@ def class_numbers(problem: Problem, r: Reading) -> Fact:
 
 
 def without_gradient(problem: Problem, r: Reading) -> Fact:
-    """Parameters that the loss does not depend on through anything differentiable."""
+    """Parameters that the loss does not depend on through anything differentiable.
+
+    A function may bring a derivative of its own (a straight-through rounding), so what
+    the program seems to cut must also have a gradient of exactly zero.
+    """
     frozen = tuple(problem.notes.get("frozen", ()))
     ends = {v.id for v in r.graph.outputs}
     alive = set(ends)
@@ -241,7 +244,7 @@ def without_gradient(problem: Problem, r: Reading) -> Fact:
             alive.update(v.id for v in node.inputs if _differentiable(v))
     found = []
     for leaf, path in zip(r.leaves, r.paths, strict=True):
-        if leaf.id in alive or any(path.startswith(f) for f in frozen):
+        if leaf.id in alive or any(_within(path, f) for f in frozen):
             continue
         cut = [n for n in r.graph.nodes if n.primitive in CUTS and leaf.id in _ids(n)]
         kind = (
@@ -251,7 +254,32 @@ def without_gradient(problem: Problem, r: Reading) -> Fact:
         )
         place = where(cut[0]) if cut else ""
         found.append({"path": path, "by": kind, "place": place, "size": leaf.size})
-    return found
+    if not found:
+        return found
+    moved = _has_gradient(problem)
+    return [f for f in found if f["path"] not in moved]
+
+
+def _within(path: str, parent: str) -> bool:
+    """Whether a parameter's path is `parent` or lies inside of it."""
+    return path == parent or path.startswith((f"{parent}.", f"{parent}["))
+
+
+def _has_gradient(problem: Problem) -> set[str]:
+    """Paths of the parameters whose gradient on a small batch is not zero."""
+    taken = pytree.trainable(problem.model)
+    loss = general_loss(problem)
+    batch = reading.batch_of(problem, reading.SIZES[0])
+
+    @jax.jit
+    @jax.grad
+    def gradient(params: Any) -> Any:
+        model = taken.merge(params, taken.rest)
+        return loss(model, batch, jax.random.key(0), problem.state)[0]
+
+    leaves = jax.tree.leaves(gradient(taken.params))
+    pairs = zip(pytree.paths(taken.params), leaves, strict=True)
+    return {path for path, g in pairs if np.asarray(g).any()}
 
 
 def _ids(node: Node) -> set[int]:
@@ -268,7 +296,8 @@ def linear_stack(problem: Problem, r: Reading) -> Fact:
     """Affine maps that feed one another with nothing between them.
 
     Both have weights of their own. A bottleneck (a map to fewer units than both its
-    ends have) is a factorisation that someone meant, and is left out.
+    ends have) and a convolution by channel before one by pixel are factorisations that
+    someone meant, and are left out.
     """
     found = []
     for node in r.graph.nodes:
@@ -282,7 +311,8 @@ def linear_stack(problem: Problem, r: Reading) -> Fact:
             if behind is None or len(_real_users(r.graph, value)) > 1:
                 break
             if behind.primitive in AFFINE:
-                if _weighted(r, behind) and not _bottleneck(r, behind, node):
+                factors = _bottleneck(r, behind, node) or _by_channel(behind, node)
+                if _weighted(r, behind) and not factors:
                     found.append({"place": where(node), "first": where(behind)})
                 break
             side = [i for i in behind.inputs if i.id in r.inputs]
@@ -311,6 +341,11 @@ def _real_users(g: Graph, value: Value) -> list[Node]:
 def _bottleneck(r: Reading, first: Node, second: Node) -> bool:
     inner = first.outputs[0].size
     return inner < _data_side(r, first).size and inner < second.outputs[0].size
+
+
+def _by_channel(*nodes: Node) -> bool:
+    """Whether one of the maps is a grouped convolution, as in a separable one."""
+    return any(n.equation.params.get("feature_group_count", 1) > 1 for n in nodes)
 
 
 # -- Numbers ----------------------------------------------------------------------------------

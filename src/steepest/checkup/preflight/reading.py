@@ -6,6 +6,7 @@ can be told from one that happens to be as long. Values are those of the smaller
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import jax
@@ -47,13 +48,18 @@ class Reading:
 
     graph: Graph
     larger: Graph  # the same at the larger batch
-    size: int
-    values: dict[int, np.ndarray]  # value id -> what it was on the smaller batch
+    sizes: tuple[int, int]  # examples in the two batches
+    run: Callable[[], dict[int, np.ndarray]]  # computes `values`
     params: frozenset[int]  # ids of values that depend on parameters
     inputs: frozenset[int]  # ... on the batch's inputs
     targets: frozenset[int]  # ... on its targets
     leaves: tuple[Value, ...]  # the parameters
     paths: tuple[str, ...]  # their names
+
+    @cached_property
+    def values(self) -> dict[int, np.ndarray]:
+        """Value id -> what it was on the smaller batch; computed when first asked for."""
+        return self.run()
 
     def value(self, v: Value) -> np.ndarray | None:
         """What a value was, if it is a plain array."""
@@ -65,7 +71,7 @@ class Reading:
 
 
 def read(problem: Problem) -> Reading:
-    """Trace the loss and run it once, node by node."""
+    """Trace the loss; what its values were is computed only if somebody asks."""
     taken = pytree.trainable(problem.model)
     loss = general_loss(problem)
 
@@ -73,8 +79,9 @@ def read(problem: Problem) -> Reading:
         model = taken.merge(params, taken.rest)
         return loss(model, batch, jax.random.key(0), problem.state)[0]
 
-    small = batch_of(problem, SIZES[0])
     large = batch_of(problem, SIZES[1])
+    most = examples_in(large)  # an iterable's batch may be smaller
+    small = batch_of(problem, SIZES[0] if most == SIZES[1] else max(1, most - 3))
     program = jaxpr.trace(run, taken.params, small)
     g = graph(program.closed)
     larger = graph(jaxpr.trace(run, taken.params, large).closed)
@@ -90,8 +97,8 @@ def read(problem: Problem) -> Reading:
     return Reading(
         graph=g,
         larger=larger,
-        size=examples_in(small),
-        values=values_at(program.closed, args, g),
+        sizes=(examples_in(small), most),
+        run=lambda: values_at(program.closed, args, g),
         params=reach(g, g.inputs[:count]),
         inputs=reach(g, members(x)),
         targets=reach(g, members(y)),
