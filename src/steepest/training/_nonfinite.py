@@ -28,6 +28,7 @@ def wind_back(run: "Run", step: int) -> None:
         carry, log = run.calls.single(carry, log, run.data, run.block_of(at))
     run.carry, run.step = carry, step
     run.good = run.good._replace(step=step, carry=copy(carry))
+    run.seen = run.seen[step - first :]
     run.log = None
     run.nonfinite = {"step": step, "sentence": "The origin was not found."}
     origin = _origin(run, step)
