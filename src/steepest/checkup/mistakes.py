@@ -18,10 +18,11 @@ from .report import Mistake
 
 def mistakes_of(problem: Problem, fitted: Fitted) -> tuple[Mistake, ...]:
     """The worst mistakes of a fitted model; empty where there is nothing to look at."""
-    held, task = problem.validation, task_of(problem)
+    held = problem.validation
     if problem.predict is None or held is None or not is_arrays(held):
         return ()
     x, y = split(problem, held)
+    task = task_of(problem, held)
     if task == "other" or not hasattr(x, "shape") or not hasattr(y, "shape"):
         return ()
     return worst_mistakes(
