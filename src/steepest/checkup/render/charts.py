@@ -52,7 +52,7 @@ def svg(vital: Vital, name: str) -> str:
     ]
     for i, line in enumerate(lines):
         parts += draw(line, colour(vital, i, len(lines)), x, y)
-    parts += [*limit(vital, x, y), *event(vital, x)]
+    parts += [*limit(vital, x, y), *event(vital, x, y)]
     parts += end_labels(vital, lines, labelled, x, y)
     return "".join([*parts, "</svg>"])
 
@@ -192,18 +192,21 @@ def traces(vital: Vital, x: Axis, y: Axis) -> Points:
     return points
 
 
-def event(vital: Vital, x: Axis) -> list[str]:
-    """A moment of the run: a dotted line from top to bottom."""
+def event(vital: Vital, x: Axis, y: Axis) -> list[str]:
+    """A moment of the run: a dotted line from top to bottom, named where it is free."""
     if vital.event is None:
         return []
     step, name = vital.event
     at = x(step)
-    side = "end" if at > (x.start + x.end) / 2 else "start"
-    shift = -5 if side == "end" else 5
+    side, start = ("end", at - 6) if at > (x.start + x.end) / 2 else ("start", at + 6)
+    name = f"{name}, update {step}"
+    places = [
+        (side, start, height)
+        for height in np.linspace(TOP + 12, HEIGHT - BOTTOM - 8, 7)
+    ]
     return [
-        f'<path class="event" d="M{at:.1f} {TOP}V{HEIGHT - BOTTOM}"/>'
-        f'<text class="event-name" text-anchor="{side}" x="{at + shift:.1f}" '
-        f'y="{TOP + 9}">{escape(name)}, update {step}</text>'
+        f'<path class="event" d="M{at:.1f} {TOP}V{HEIGHT - BOTTOM}"/>',
+        text("event-name", name, free(places, name, traces(vital, x, y))),
     ]
 
 
