@@ -53,6 +53,7 @@ class Stability(NamedTuple):
     formula: str
 
 
+SHORT = 8  # updates: a slope is read from no fewer
 ADAPTIVE = ("adam", "adamw", "rmsprop", "adagrad", "lion")
 
 
@@ -427,8 +428,8 @@ def stopped(record: Record, limits: Limits) -> Finding | None:
         if held is not None and held.change > 0:
             return None
     _, value = finite(record, "loss")
-    late = value[-max(32, len(value) // 4) :]
-    if len(late) < 32 or f.range <= 0 or succeeded(record):
+    late = value[-max(SHORT, len(value) // 4) :]
+    if len(late) < SHORT or f.range <= 0 or succeeded(record):
         return None
     s = slope(late)
     gain = -s.change / max(abs(f.last), 1e-12)
