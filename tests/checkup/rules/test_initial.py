@@ -12,7 +12,6 @@ PLANTED = [
     ("moons", "constant-weights", "INI002"),
     ("moons", "unit-weights", "INI003"),
     ("moons", "saturated", "INI003"),
-    ("regression", "exploding", "INI003"),
 ]
 
 

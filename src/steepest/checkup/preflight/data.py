@@ -13,6 +13,8 @@ from ...training.problem import first_batch, is_arrays, split, task_of
 
 
 MOST = 20_000
+#: Inputs that have a scale: floats, and bytes of a picture; other integers are indices.
+SCALED = (np.float16, np.float32, np.float64, np.uint8)
 
 
 def measure(problem: Problem, recipe: Recipe, record: Record) -> None:
@@ -57,8 +59,7 @@ def nonfinite(problem: Problem, batch: Any, x: Any, y: Any) -> dict[str, Any]:
 def measure_inputs(x: Any, record: Record) -> None:
     """The scale of the inputs, over all and by feature."""
     names = ("data.rms", "data.scale_ratio", "data.max_abs")
-    dtype = None if x is None else np.asarray(x[:1]).dtype
-    if dtype is None or not (dtype.kind == "f" or dtype == np.uint8):
+    if x is None or np.asarray(x[:1]).dtype not in SCALED:
         reason = "the inputs are not an array of floats"
         record.missing.update(dict.fromkeys(names, reason))
         return

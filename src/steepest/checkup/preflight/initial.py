@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from ...core import capture, pytree
+from ...core import capture, jaxpr, pytree
+from ...core.graph import MOVES, Value, graph
 from ...training import Problem, Recipe, Record
 from ...training.problem import evaluator, general_loss, split, task_of
 from .program import note
@@ -57,7 +58,11 @@ def first_loss(problem: Problem, record: Record) -> dict[str, Any] | None:
 
 
 def constant_layers(problem: Problem) -> dict[str, Any]:
-    """Weight matrices all of whose units are the same."""
+    """Weight matrices all of whose units are the same.
+
+    A scale or a shift of several axes, as in layer normalisation over time and features,
+    is no matrix: it has no units.
+    """
     params = pytree.trainable(problem.model).params
     same, zero, matrices = [], [], 0
     for path, leaf in zip(pytree.paths(params), jax.tree.leaves(params), strict=True):
@@ -71,7 +76,35 @@ def constant_layers(problem: Problem) -> dict[str, Any]:
             zero.append(path)
         elif alike:
             same.append(path)
-    return {"same": same, "zero": zero, "matrices": matrices}
+    scales = elementwise(problem).intersection(same + zero) if same or zero else set()
+    return {
+        "same": [path for path in same if path not in scales],
+        "zero": [path for path in zero if path not in scales],
+        "matrices": matrices - len(scales),
+    }
+
+
+def elementwise(problem: Problem) -> set[str]:
+    """Paths of the parameters that are only added to something, or multiplied by it."""
+    taken = pytree.trainable(problem.model)
+    loss = general_loss(problem)
+    batch = batch_of(problem, 8)
+
+    def run(params: PyTree) -> Any:
+        model = taken.merge(params, taken.rest)
+        return loss(model, batch, jax.random.key(0), problem.state)[0]
+
+    program = graph(jaxpr.trace(run, taken.params).closed)
+
+    def uses(value: Value) -> set[str]:
+        found: set[str] = set()
+        for node in program.users.get(value.id, ()):
+            moved = node.primitive in MOVES and node.primitive != "gather"
+            found |= uses(node.outputs[0]) if moved else {node.primitive}
+        return found
+
+    pairs = zip(pytree.paths(taken.params), program.inputs, strict=True)
+    return {p for p, v in pairs if uses(v) and uses(v) <= {"add", "sub", "mul", "div"}}
 
 
 def signal(problem: Problem) -> dict[str, Any] | None:

@@ -1,0 +1,49 @@
+"""The whole check-up on every named problem, and on every sound one that looks ill."""
+
+import dataclasses
+
+import pytest
+
+from steepest import Recipe, check, problems
+from steepest.checkup.finding import Severity
+from steepest.checkup.rules import RULES
+from steepest.problems.controls import CONTROLS
+
+
+pytestmark = pytest.mark.slow
+
+FIELDS = {field.name for field in dataclasses.fields(Recipe)}
+RULE = {rule.id: rule for rule in RULES}
+
+
+def weighty(report):
+    found = [f for f in report.findings if f.severity > Severity.NOTE]
+    return {f.rule: f.claim for f in found}
+
+
+def assert_readable(report):
+    for finding in report.findings:
+        assert finding.evidence and finding.severity <= RULE[finding.rule].severity
+        assert finding.claim.endswith(".") and finding.refutation.endswith(".")
+        assert set(finding.prescription.recipe) <= FIELDS
+    assert [r for r in report.not_run.values() if r.startswith("the rule failed")] == []
+
+
+@pytest.mark.parametrize("name", problems.names())
+def test_a_named_problem_shows_its_fault_or_none(name):
+    case = problems.make(name)
+    report = check(case.problem, case.recipe, budget=60)
+    assert_readable(report)
+    if case.fault:
+        causes = problems.FAULTS[case.fault].rules
+        assert {f.rule for f in report.findings} & set(causes), weighty(report)
+    else:
+        assert weighty(report) == {}
+
+
+@pytest.mark.parametrize("name", CONTROLS)
+def test_a_sound_program_that_looks_ill_draws_nothing_above_a_note(name):
+    case = CONTROLS[name]()
+    report = check(case.problem, case.recipe, budget=60)
+    assert_readable(report)
+    assert weighty(report) == {}
