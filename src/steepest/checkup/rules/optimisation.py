@@ -151,7 +151,7 @@ def too_small(record: Record, limits: Limits) -> Finding | None:
         return None
     if f.share > limits["progress"] or f.last > f.first + 2 * f.sem:
         return None
-    if vanished(record) or slowed(record):
+    if vanished(record) or slowed(record) or cut_off(record):
         return None
     evidence: list[Evidence] = []
     factor = 10.0
@@ -685,6 +685,15 @@ def vanished(record: Record) -> bool:
         return False
     n = max(3, len(value) // 10)
     return bool(np.median(value[-n:]) < 0.05 * np.median(value[:n]))
+
+
+def cut_off(record: Record) -> bool:
+    """Whether dead units or a violent first step explain a loss that stands still."""
+    if "unit.dead" in record and len(record["unit.dead"].step):
+        if np.nanmax(record["unit.dead"].value[-1]) > 0.9:
+            return True
+    rate = early_rate(record, first=True)
+    return rate is not None and rate[0] > 0.1
 
 
 def slowed(record: Record) -> bool:
