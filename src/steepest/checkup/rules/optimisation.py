@@ -60,8 +60,11 @@ ADAPTIVE = ("adam", "adamw", "rmsprop", "adagrad", "lion")
 def too_large(record: Record, limits: Limits) -> Finding | None:
     """The step size is beyond what the curvature allows, and the run suffers."""
     eta = step_size(record)
-    if not np.isfinite(eta) or not unhappy(record):
+    if not np.isfinite(eta):
         return None
+    # A run that went well all the same is told of a step far beyond the limit only.
+    well = not unhappy(record)
+    bar = 2.0 if well else 1.0
     stability = stability_of(record)
     evidence: list[Evidence] = []
     target = eta / 10
@@ -69,8 +72,9 @@ def too_large(record: Record, limits: Limits) -> Finding | None:
     if stability is not None:
         excess = stability.product / stability.limit
         first, middle = float(excess[0]), float(np.median(excess))
+        first = 0.0 if well else first
         worst = max(first, middle)
-        if worst > limits["product"]:
+        if worst > bar * limits["product"]:
             when = 0 if first >= middle else slice(None)
             steps = np.atleast_1d(stability.steps[when])
             what = "at the start" if first >= middle else "(median)"
@@ -89,7 +93,7 @@ def too_large(record: Record, limits: Limits) -> Finding | None:
             target = 0.9 * eta / worst
             confidence = 0.95 if worst > 2 * limits["product"] else 0.85
     rate = early_rate(record, first=True)
-    if rate is not None and rate[0] > limits["update"]:
+    if rate is not None and rate[0] > bar * limits["update"]:
         evidence.append(
             Evidence(
                 "relative update ‖Δw‖/‖w‖ in the early phase (fastest layer)",
@@ -113,7 +117,11 @@ def too_large(record: Record, limits: Limits) -> Finding | None:
     grave = failed(record) or rising(record)
     return Finding(
         rule="OPT001",
-        severity=Severity.CRITICAL if grave else Severity.HIGH,
+        severity=Severity.NOTE
+        if well
+        else Severity.CRITICAL
+        if grave
+        else Severity.HIGH,
         claim=claim,
         evidence=tuple(evidence),
         why=(
@@ -122,8 +130,8 @@ def too_large(record: Record, limits: Limits) -> Finding | None:
             f"it). Past the limit{' ' + stability.formula if stability else ''} that "
             "factor is larger than 1 in size: the iterate overshoots further every "
             "time, until it leaves for a flatter and usually worse place, or for "
-            "infinity. Hovering at the limit with a falling loss would be normal; this "
-            "is not that."
+            "infinity. Hovering at the limit with a falling loss is normal; standing "
+            "beyond it is not."
         ),
         reference="DL §4.3.1, §8.2.4; Cohen et al. (2021), edge of stability",
         cause="A learning rate meant for another scale of inputs, loss or network.",
@@ -673,7 +681,8 @@ def outcome(record: Record) -> str:
         return "does not fall"
     if f.last > f.first:
         return f"rose from {f.first:.3g} to {f.last:.3g}"
-    return f"only went from {f.first:.3g} to {f.last:.3g}"
+    only = "only " if unhappy(record) else ""
+    return f"{only}went from {f.first:.3g} to {f.last:.3g}"
 
 
 def vanished(record: Record) -> bool:
@@ -689,9 +698,9 @@ def vanished(record: Record) -> bool:
 
 def cut_off(record: Record) -> bool:
     """Whether dead units or a violent first step explain a loss that stands still."""
-    if "unit.dead" in record and len(record["unit.dead"].step):
-        if np.nanmax(record["unit.dead"].value[-1]) > 0.9:
-            return True
+    dead = record["unit.dead"].value if "unit.dead" in record else ()
+    if len(dead) and np.nanmax(dead[-1]) > 0.9:
+        return True
     rate = early_rate(record, first=True)
     return rate is not None and rate[0] > 0.1
 
@@ -737,8 +746,9 @@ RULES: tuple[Rule, ...] = (
             "Hessian). `product`: in units of that limit, at the first measurement or "
             "in the median. `update`: relative update of the fastest layer in the "
             "early phase, for optimisers whose limit is not known; a healthy one is "
-            "near 10⁻³. Only when the loss rose, stands high or swings: hovering at "
-            "the limit with a falling loss is the edge of stability, which is normal. "
+            "near 10⁻³. A fault only when the loss rose, stands high or swings; a "
+            "note when it fell although the step stood at twice these limits. Hovering "
+            "at the limit is the edge of stability, which is normal. "
             "Look-alikes: warm-up (left out), a large rate for a flat loss, batch "
             "noise."
         ),
