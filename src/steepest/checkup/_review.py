@@ -54,6 +54,8 @@ def review(
     series that are not numbers of one shape.
     """
     record = completed(record, recipe, name)
+    if "versions" not in record.meta:  # not written by `fit`
+        say_why(record, rules)
     examination = examine(record, rules, limits=limits, silence=silence)
     return Report(
         name=str(record.meta.get("problem", "record")),
@@ -94,6 +96,19 @@ def completed(record: Record, recipe: Recipe | None, name: str | None) -> Record
         new.add(key, int(step[0]), value[0], labels)
         new.extend(key, step[1:upto].tolist(), list(value[1:upto]))
     return new
+
+
+def say_why(record: Record, rules: Sequence[Rule]) -> None:
+    """Note why what the rules need is not in the record of somebody's own loop."""
+    for need in (need for rule in rules for need in rule.needs):
+        kind = need.partition(".")[0]
+        if need in record or need in record.missing:
+            continue
+        if kind in ("data", "program", "initial", "experiment"):
+            reason = "it takes the program itself, which `steepest.check` reads"
+        else:
+            reason = f"the loop did not log `{need}`"
+        record.missing[need] = reason
 
 
 def checked(record: Record) -> dict[str, Series]:
