@@ -83,6 +83,12 @@ def test_the_edge_of_stability_with_a_falling_loss_is_silent():
     assert judge("OPT001", record) is None
 
 
+def test_a_step_far_beyond_the_limit_in_a_run_that_went_well_is_no_more_than_a_note():
+    record = run(2 * np.exp(-np.arange(400) / 60), 0.05, optimizer="sgd")
+    finding = judge("OPT001", probe(record, "sharpness", [200.0] * 8))  # ηλ = 10
+    assert finding is None or finding.severity == Severity.NOTE
+
+
 def test_a_warm_up_is_left_out():
     def record(warmup):
         made = run(np.linspace(2, 1.5, 200), 0.1, optimizer="sgd", warmup=warmup)
