@@ -152,7 +152,9 @@ def test_nan_in_the_data_is_a_finding_and_not_an_error(steepest, program):
 
 @pytest.mark.slow
 def test_data_that_can_be_read_only_once_are_enough(steepest, program):
-    batches = "((x[i : i + 8], y[i : i + 8]) for _ in range(20) for i in range(0, 64, 8))"
+    batches = (
+        "((x[i : i + 8], y[i : i + 8]) for _ in range(20) for i in range(0, 64, 8))"
+    )
     path = program(f"problem = make(data={batches}, validation=(x, y))")
     result = steepest("check", f"{path}:problem", "--budget", "30")
     assert result.status in (0, 1), result.err

@@ -39,8 +39,10 @@ from .step import Carry, Program, start
 BLOCK = 128  # updates between looks, at most
 HELD = 2**28  # bytes of an iterable's batches that a block may hold for a replay
 WAIT = 0.5  # seconds between looks, about
-WARM, TRIAL = 4, 32  # updates before the trial, and in each of its parts
-SLOW = 2e-3  # seconds an update from which the host's overhead does not matter
+WARM = 4  # updates before the trial of the two ways to call
+ROUNDS, TRIAL = 5, 16  # of the trial, and the updates in each
+SLOW = 4e-3  # seconds an update from which the host's overhead does not matter
+SAVED = 2e-4  # seconds an update that a loop saves, at most
 PROBE_BATCH = 256
 
 
@@ -90,6 +92,7 @@ class Run:
         self.recent: float | None = None
         self.seconds = 0.0  # of this session
         self.timed = (0, 0.0)  # updates and seconds, without compilation
+        self.compilation = 0.0  # seconds that the first updates took
         self.pace = np.inf  # seconds an update takes, at its best
         self.length = BLOCK
         self.seen: list[PyTree] = []  # batches of an iterable, since the last look
@@ -130,6 +133,8 @@ class Run:
         while self.step < end and self._call(min(self.per_call or 1, end - self.step)):
             pass
         self.settle()
+        if first == self.began:
+            self.compilation = time.perf_counter() - began
         if not compiling and self.step > first:
             took, (steps, seconds) = time.perf_counter() - began, self.timed
             self.timed = (steps + self.step - first, seconds + took)
@@ -183,30 +188,36 @@ class Run:
         return True
 
     def _choose(self, end: int) -> None:
-        """One update a call, or a loop of them? Time both on real updates."""
-        count = min(TRIAL, end - self.step)
-        if not self.total or self.total - self.step < 20 * TRIAL:
+        """One update a call, or a loop of them? Time both in turn on real updates."""
+        left = (self.total or 0) - self.step
+        if left * SAVED < self.compilation:  # the loop would not earn its compilation
             self.per_call = 1
-        if self.per_call == 1 or count < TRIAL:
+        if self.per_call == 1 or end - self.step < (ROUNDS + 1) * TRIAL:
             return
-        assert self.log is not None and self.inputs is not None
-        before, log, inputs = copy(self.carry), copy(self.log), self.inputs
-        alone = self._time(lambda: [self._call(1) for _ in range(TRIAL)])
+        assert self.inputs is not None
         self.per_call = 1
-        if alone > SLOW:
-            return
+        before, log, inputs = copy(self.carry), copy(self.log), self.inputs
+
+        def one_by_one() -> None:
+            for _ in range(TRIAL):
+                self._call(1)
 
         def loop() -> Any:
             now = (copy(before), copy(log), self.data, inputs)
             return self.calls.several(*now, np.int32(TRIAL))
 
+        alone = self._time(one_by_one)
+        earns = left * min(0.4 * alone, SAVED) > self.compilation
+        if alone > SLOW or not earns:
+            return
         if not same(loop(), (self.carry, self.log)):  # compiles
             return
-        looped = min(self._time(loop) for _ in range(3))
-        while self.step + TRIAL <= end:
-            alone = min(
-                alone, self._time(lambda: [self._call(1) for _ in range(TRIAL)])
-            )
+        looped = np.inf
+        for _ in range(ROUNDS):
+            looped = min(looped, self._time(loop))
+            alone = min(alone, self._time(one_by_one))
+            if looped > 2 * alone:
+                return
         if looped < 0.97 * alone:
             self.per_call = self.length
 

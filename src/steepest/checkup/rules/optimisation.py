@@ -698,7 +698,7 @@ def vanished(record: Record) -> bool:
 
 def cut_off(record: Record) -> bool:
     """Whether dead units or a violent first step explain a loss that stands still."""
-    dead = record["unit.dead"].value if "unit.dead" in record else ()
+    dead = record["unit.dead"].value if "unit.dead" in record else np.empty(0)
     if len(dead) and np.nanmax(dead[-1]) > 0.9:
         return True
     rate = early_rate(record, first=True)
