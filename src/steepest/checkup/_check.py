@@ -28,7 +28,8 @@ from .verdict import verdict
 
 
 SHARE = 0.7  # of the budget that the training run may take
-OVERHEAD = 1.0  # probes may take as long as training: a check-up is there to look
+OVERHEAD = 0.5  # of the training time for probes: a check-up is there to look
+CLOSELY = 0.15  # of the budget, for probes beside that
 
 
 def check(
@@ -93,7 +94,8 @@ def check(
             problem,
             recipe,
             budget=OVERHEAD,
-            seconds=max(SHARE * budget - spent, 0.1 * budget),
+            allowance=CLOSELY * budget,
+            seconds=max(SHARE * budget - spent, 0.3 * budget),
             record=record,
         )
         explain_missing(record)

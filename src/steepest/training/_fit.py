@@ -51,6 +51,7 @@ def fit(
     *,
     probes: Sequence[Probe] = STANDARD,
     budget: float = 0.10,
+    allowance: float = 0.0,
     seconds: float | None = None,
     checkpoint: str | Path | None = None,
     every: int | None = None,
@@ -68,6 +69,7 @@ def fit(
     - `probes`: measurements to take on the way; `()` for none.
     - `budget`: the share of the training time that probes may take. They measure at the
       beginning and at the end whatever it is.
+    - `allowance`: seconds that they may take beside, spread over the run.
     - `seconds`: stop after so long; the record says `ended = "out of time"`.
     - `checkpoint`: a directory. The run saves itself there every `every` updates (about
       every 30 s when None) and at its end, keeps the last `keep` files and, where the
@@ -96,7 +98,7 @@ def fit(
         if value is not None and value < 1:
             raise InputError(f"`{name}` must be at least 1, not {value}.")
     run = Run(problem, recipe, mesh, steps_per_call, record or Record())
-    schedule = Schedule(run.context(), probes, run.total, budget, run.record)
+    schedule = Schedule(run.context(), probes, run.total, budget, run.record, allowance)
     saving = None
     if checkpoint is not None:
         saving = Saving(checkpoints.prepare(checkpoint), every, keep)

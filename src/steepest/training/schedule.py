@@ -5,10 +5,11 @@ more than the budget b of the training time, measurements are fewer. With t the 
 an update, S what measurements have cost so far and c what a round of them costs, the
 next round is due after n updates only if
 
-    n t b ≥ S + 2c,                                                          (1)
+    n t b + A n/N ≥ S + 2c,                                                  (1)
 
 so that it and the last, which always takes place, are within the budget when they are
-done. Compilation is not counted: it is paid once, and noted apart. A probe with an
+done. A is an allowance in seconds, for who would rather look closely at a run that is
+short than save its time, and N the length of the run. Compilation is not counted: it is paid once, and noted apart. A probe with an
 interval of its own keeps it.
 """
 
@@ -38,8 +39,10 @@ class Schedule:
         total: int | None,
         budget: float,
         record: Record,
+        allowance: float = 0.0,
     ) -> None:
         self.budget = budget
+        self.spare = allowance / total if total else 0.0  # seconds for each update
         self.interval = max(1, (total or 1000) // POINTS)
         self.failed: set[str] = set()
         self.probes: list[tuple[Probe, Measure]] = []
@@ -72,7 +75,8 @@ class Schedule:
         cost = sum(self.cost.get(p.name, 0.0) for p, _ in self.probes if not p.every)
         if cost == 0 or not math.isfinite(pace):
             return last + self.interval  # not yet timed
-        least = (self.spent + 2 * cost) / (self.budget * max(pace, 1e-7))  # (1)
+        rate = self.budget * max(pace, 1e-7) + self.spare
+        least = (self.spent + 2 * cost) / rate  # (1)
         return max(last + self.interval, self.began + math.ceil(least))
 
     def next(self, step: int, pace: float) -> float:
