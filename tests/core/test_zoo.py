@@ -502,6 +502,7 @@ def test_the_identity_interpretation_is_the_program_to_the_bit(name):
     assert not primitives & set(jaxpr.CALLS)  # calls are entered, all else is counted
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ZOO)
 def test_capture_does_not_change_it(name):
     f, args = arrays_only(name)

@@ -25,7 +25,7 @@ def loss(params):
 
 def dense(loss, params):
     flat, unravel = jax.flatten_util.ravel_pytree(params)
-    return jax.hessian(lambda p: loss(unravel(p)))(flat)
+    return jax.jit(jax.hessian(lambda p: loss(unravel(p))))(flat)
 
 
 def test_the_product_equals_the_dense_hessian_times_the_vector():

