@@ -116,6 +116,16 @@ def test_scores_at_those_of_a_linear_model_are_silent():
     assert judge("GEN002", trained(0.99, 0.95)) is None
 
 
+def test_a_run_that_the_budget_ended_while_it_fell_is_a_note():
+    record = trained(0.5, 0.5)
+    record.meta["ended"] = "out of time"
+    finding = found("GEN002", record)
+    assert finding.severity == Severity.NOTE and "budget" in finding.prescription.text
+    flat = scored(run(np.full(200, 2.0)), 0.5)
+    flat.meta["ended"] = "out of time"
+    assert found("GEN002", flat).severity == Severity.HIGH
+
+
 def test_a_difference_within_its_error_is_silent():
     assert judge("GEN002", trained(0.82, 0.85, sem=0.03)) is None
 

@@ -306,6 +306,12 @@ def test_a_loss_that_has_arrived_was_not_stopped_too_early(losses):
     assert judge("OPT006", run(losses)) is None
 
 
+def test_a_run_that_the_budget_ended_was_not_stopped_by_its_recipe():
+    record = run(noisy(np.linspace(3, 1, 200), 0.02), epochs=4)
+    record.meta["ended"] = "out of time"
+    assert judge("OPT006", record) is None
+
+
 def held_out(values, sem=0.01):
     record = run(np.linspace(2, 0.5, 200))
     probe(record, "validation.loss", values)

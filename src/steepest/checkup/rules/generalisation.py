@@ -15,7 +15,7 @@ import numpy as np
 from ...training.record import Record
 from ..finding import Chart, Evidence, Finding, Prescription, Severity
 from ..rule import Limits, Rule
-from .trend import failed, fall, finite, recipe_of, scores, span
+from .trend import cut_short, failed, fall, finite, recipe_of, scores, span
 
 
 def overfitting(record: Record, limits: Limits) -> Finding | None:
@@ -224,6 +224,8 @@ def underfitting(record: Record, limits: Limits) -> Finding | None:
     f = fall(record)
     grave = nothing or short > 3 * limits["margin"]
     severity = Severity.HIGH if (on_train and grave) or nothing else Severity.MEDIUM
+    cut = cut_short(record)
+    severity = Severity.NOTE if cut else severity
     return Finding(
         rule="GEN002",
         severity=severity,
@@ -237,13 +239,18 @@ def underfitting(record: Record, limits: Limits) -> Finding | None:
         ),
         reference="DL §5.2, §11.2",
         cause=(
-            "The training does not get there; see the findings about loss, signal and "
+            "The run was ended while its loss was still falling, by the budget of the "
+            "check and not by the recipe."
+            if cut
+            else "The training does not get there; see the findings about loss, signal and "
             "step size."
             if on_train or nothing
             else "A model that does not suit the data, or is not regularised."
         ),
         prescription=Prescription(
-            "Mend the causes named above it; if there are none, train longer, with "
+            "Give the check a larger budget, so that the run can end."
+            if cut
+            else "Mend the causes named above it; if there are none, train longer, with "
             "Adam at 1e-3, and widen the layers."
             if f is None or on_train or nothing
             else "Use the simple model, or regularise until validation beats it."
@@ -292,7 +299,8 @@ RULES: tuple[Rule, ...] = (
             "`margin`: training accuracy or R² below a linear model's on the same "
             "examples, by this and two standard errors. `held_out`: validation score "
             "below the best simple model's by this and two standard errors. Silent "
-            "where the simple models learn nothing either."
+            "where the simple models learn nothing either, and a note where the budget "
+            "of the check ended a run that was still falling."
         ),
     ),
 )

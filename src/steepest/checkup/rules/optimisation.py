@@ -28,6 +28,7 @@ from ..finding import Chart, Evidence, Finding, Prescription, Severity
 from ..rule import Limits, Rule
 from .trend import (
     Fall,
+    cut_short,
     early,
     failed,
     fall,
@@ -438,6 +439,8 @@ def stopped(record: Record, limits: Limits) -> Finding | None:
     _, value = finite(record, "loss")
     late = value[-max(SHORT, len(value) // 4) :]
     if len(late) < SHORT or f.range <= 0 or succeeded(record):
+        return None
+    if cut_short(record):  # by the budget of the check, not by the recipe
         return None
     s = slope(late)
     gain = -s.change / max(abs(f.last), 1e-12)

@@ -186,6 +186,17 @@ def failed(record: Record) -> bool:
     return f is not None and f.share < 0.2 and not succeeded(record)
 
 
+def cut_short(record: Record) -> bool:
+    """Whether the run was ended from outside while its loss was still falling."""
+    ended = record.meta.get("ended") in ("out of time", "interrupted")
+    if not ended or "loss" not in record:
+        return False
+    _, value = finite(record, "loss")
+    late = value[len(value) // 2 :]
+    s = slope(late)
+    return bool(len(late)) and s.change < -max(2 * s.sem, 0.01 * abs(late.mean()))
+
+
 def recipe_of(record: Record) -> dict[str, Any]:
     """The recipe as JSON, empty where it is unknown."""
     recipe = record.meta.get("recipe")
