@@ -95,11 +95,18 @@ def main() -> None:
     """Run the benchmark and print its tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--draws", type=int, default=DRAWS)
-    parser.add_argument("--budget", type=float, default=20.0, help="seconds a check")
+    parser.add_argument("--budget", type=float, default=60.0, help="seconds a check")
     parser.add_argument("--only", help="run programs whose group or name has this")
     parser.add_argument("--json", type=Path, help="write the outcomes here")
+    parser.add_argument(
+        "--read", type=Path, nargs="+", help="print the table of these outcomes"
+    )
     arguments = parser.parse_args()
     console = Console()
+    if arguments.read:
+        rows = [row for file in arguments.read for row in json.loads(file.read_text())]
+        console.print(table([Outcome(**row) for row in rows]))
+        return
     outcomes = []
     for group, name, case in cases(arguments.draws, arguments.only):
         if arguments.only and arguments.only not in f"{group} {name} {case.fault}":
