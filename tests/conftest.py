@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 
+collect_ignore_glob = ["*conftest.py"]  # holds no docstrings to run
+
 CACHE = Path(__file__).parent.parent / ".jax_cache"
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(CACHE))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
