@@ -206,3 +206,9 @@ def quadratic(
     losses = descend(curvatures, rate, steps, method, recipe.get("momentum", 0.9))
     record = run(losses, rate, **recipe)
     return probe(record, "sharpness", [max(curvatures)] * 6)
+
+
+def noisy(values: Sequence[float], scale: float, seed: int = 0) -> np.ndarray:
+    """Values with Gaussian noise of a known standard deviation."""
+    random = np.random.default_rng(seed)
+    return np.asarray(values) + scale * random.standard_normal(len(values))

@@ -3,8 +3,9 @@
 import re
 
 import pytest
-from records import RULE
+from records import RULE, reason
 
+from steepest import Record
 from steepest.checkup.finding import Severity
 from steepest.checkup.rank import STAGES
 from steepest.checkup.rules import RULES
@@ -40,3 +41,9 @@ def test_a_rule_explains_rules_that_exist_and_not_itself(rule):
 def test_the_causes_of_every_planted_fault_are_rules():
     for name, fault in FAULTS.items():
         assert fault.rules and set(fault.rules) <= set(RULE), name
+
+
+@rules
+def test_an_empty_record_is_judged_by_no_rule_that_needs_something(rule):
+    if rule.needs:
+        assert "was not measured" in reason(rule.id, Record())

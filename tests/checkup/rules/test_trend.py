@@ -102,5 +102,5 @@ def test_the_simple_models_are_the_measure(facts, expected):
 def test_the_typical_step_size_is_the_median_of_what_was_used():
     record = run([1.0] * 9)
     record.extend("learning_rate", range(9), [0.0, *[0.1] * 7, np.nan])
-    assert trend.step_size(record) == pytest.approx(0.1)
-    assert trend.step_size(run([1.0], optimizer="sgd")) == pytest.approx(1e-3)
+    assert trend.learning_rate(record) == pytest.approx(0.1)
+    assert trend.learning_rate(run([1.0], optimizer="sgd")) == pytest.approx(1e-3)

@@ -11,7 +11,7 @@ import numpy as np
 
 from ...training.record import Record
 from ..finding import Chart
-from ..rules.optimisation import stability_of
+from ..rules.stability import stability_of
 from ..rules.trend import layers, recipe_of
 from .lines import Line, by_layer, columns, named, reason, spans_decades
 

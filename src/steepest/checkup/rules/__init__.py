@@ -1,15 +1,33 @@
 """Every rule of the check-up, in the order of the program: data first, held-out last."""
 
 from ..rule import Rule
-from . import data, generalisation, initial, numerics, optimisation, program, signal
+from . import (
+    data,
+    generalisation,
+    heads,
+    initial,
+    numerics,
+    one_batch,
+    program,
+    progress,
+    signal,
+    step_size,
+    stopping,
+    units,
+)
 
 
 RULES: tuple[Rule, ...] = (
     *data.RULES,
+    *heads.RULES,
     *program.RULES,
     *initial.RULES,
     *numerics.RULES,
     *signal.RULES,
-    *optimisation.RULES,
+    *units.RULES,
+    *step_size.RULES,
+    *progress.RULES,
+    *stopping.RULES,
+    *one_batch.RULES,
     *generalisation.RULES,
 )

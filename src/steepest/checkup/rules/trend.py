@@ -186,6 +186,12 @@ def failed(record: Record) -> bool:
     return f is not None and f.share < 0.2 and not succeeded(record)
 
 
+def rising(record: Record) -> bool:
+    """Whether the training loss ended above its start."""
+    f = fall(record)
+    return f is not None and f.last > f.first + 2 * f.sem
+
+
 def cut_short(record: Record) -> bool:
     """Whether the run was ended from outside while its loss was still falling."""
     ended = record.meta.get("ended") in ("out of time", "interrupted")
@@ -203,7 +209,7 @@ def recipe_of(record: Record) -> dict[str, Any]:
     return dict(recipe) if isinstance(recipe, dict) else {}
 
 
-def step_size(record: Record) -> float:
+def learning_rate(record: Record) -> float:
     """The typical learning rate of the run, NaN where it is unknown."""
     if "learning_rate" in record:
         value = np.asarray(record["learning_rate"].value, float)
