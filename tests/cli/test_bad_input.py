@@ -51,7 +51,7 @@ def test_no_such_object(refused, program):
         ("thing = 3", "`train.py:thing` is an int"),
         ("thing = model", "`train.py:thing` is a dict"),
         ("thing = lambda: 3", "`train.py:thing` makes an int"),
-        ("thing = lambda: None", "makes a NoneType"),
+        ("thing = lambda: None", "makes None"),
         ("thing = steepest.Recipe()", "is a Recipe"),
         ("def thing(width): return make()", "needs the argument width"),
         ("thing = (make(), 3)", "is a tuple"),

@@ -23,7 +23,8 @@ from steepest.problems import (
 )
 from steepest.problems._named import HEALTHY, VARIANTS
 from steepest.problems.spec import build
-from steepest.training.problem import first_batch, general_loss, validate
+from steepest.training._validate import validate
+from steepest.training.problem import first_batch, general_loss
 
 
 KEY = jax.random.key(0)

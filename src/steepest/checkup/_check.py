@@ -17,7 +17,7 @@ from dataclasses import replace
 
 from ..core.errors import InputError
 from ..training import Problem, Recipe, Record, fit
-from ..training.problem import validate
+from ..training._validate import validate
 from ._examine import examine
 from .mistakes import mistakes_of
 from .preflight import data, experiments, initial, program

@@ -23,7 +23,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from ..core.errors import InputError
+from ..core.errors import InputError, kind_of
 
 
 class Target(NamedTuple):
@@ -86,7 +86,7 @@ def from_file(path: Path, name: str) -> Target:
     if target is None:
         verb = "makes" if made is not found else "is"
         raise InputError(
-            f"`{shown}` {verb} {_a(made)}. Name a steepest.Problem, a pair "
+            f"`{shown}` {verb} {kind_of(made)}. Name a steepest.Problem, a pair "
             "(Problem, Recipe), or a function without arguments that makes one."
         )
     target = target._replace(file=path)
@@ -272,8 +272,3 @@ def _required(function: Any) -> list[str]:
     return [
         p.name for p in parameters if p.default is p.empty and p.kind not in variable
     ]
-
-
-def _a(value: Any) -> str:
-    kind = type(value).__name__
-    return f"{'an' if kind[0] in 'aeiouAEIOU' else 'a'} {kind}"

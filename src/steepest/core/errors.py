@@ -4,6 +4,8 @@ A program that meets bad input owes its user one sentence: what is wrong, where,
 the cure. Everything else is a bug of ours and should look like one.
 """
 
+from typing import Any
+
 
 class InputError(ValueError):
     """The user's input cannot be used; the message names the fault and the cure.
@@ -11,3 +13,13 @@ class InputError(ValueError):
     The command line prints the message alone and exits with status 2; in Python it is
     an ordinary `ValueError`.
     """
+
+
+def kind_of(value: Any) -> str:
+    """What a value is, for the middle of a message: `a list`, `an int`, `None`."""
+    kind = type(value).__name__
+    return (
+        "None"
+        if value is None
+        else f"{'an' if kind[0] in 'aeiouAEIOU' else 'a'} {kind}"
+    )

@@ -19,9 +19,10 @@ from ..core.progress import progress as progress_bar
 from . import checkpoint as checkpoints
 from ._interrupt import listening
 from ._run import Run
+from ._validate import validate
 from .fitted import Fitted
 from .probes import STANDARD, Probe
-from .problem import Problem, validate
+from .problem import Problem
 from .recipe import Recipe
 from .record import Record
 from .schedule import Schedule

@@ -221,7 +221,7 @@ def outcome(record: Record) -> str:
     """How the loss fared, for the middle of a sentence."""
     if record.meta.get("ended") == "non-finite":
         return "stopped being a number"
-    f: Fall | None = fall(record)
+    f = fall(record)
     if f is None:
         return "does not fall"
     if f.last > f.first:
