@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Collection, Mapping, Sequence
 
-from ..core.errors import InputError
+from ..core.errors import InputError, in_short
 from ..training.record import Record
 from .finding import Finding
 from .rank import rank
@@ -45,7 +45,7 @@ def examine(
             try:
                 finding = rule.judge(record, rule.limits)
             except Exception as error:
-                not_run[rule.id] = f"the rule failed: {type(error).__name__}: {error}"
+                not_run[rule.id] = f"the rule failed: {in_short(error)}"
                 continue
             if finding is None:
                 passed.append(rule.id)

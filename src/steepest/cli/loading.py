@@ -23,7 +23,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from ..core.errors import InputError, kind_of
+from ..core.errors import InputError, in_short, kind_of
 
 
 class Target(NamedTuple):
@@ -170,10 +170,8 @@ def failure(error: BaseException, path: Path) -> str:
     if isinstance(error, SyntaxError) and error.filename:
         place = f"{Path(error.filename).name}:{error.lineno}"
         return f"{place}: {type(error).__name__}: {error.msg}."
-    what = str(error).strip().splitlines()
-    text = type(error).__name__ + (f": {what[0]}" if what else "")
     place = line_of(error, path) or path.name
-    return f"{place}: {text.rstrip('.')}."
+    return f"{place}: {in_short(error).rstrip('.')}."
 
 
 def line_of(error: BaseException, path: Path) -> str | None:

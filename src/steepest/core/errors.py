@@ -23,3 +23,9 @@ def kind_of(value: Any) -> str:
         if value is None
         else f"{'an' if kind[0] in 'aeiouAEIOU' else 'a'} {kind}"
     )
+
+
+def in_short(error: BaseException) -> str:
+    """The type of an error and the first line of what it says."""
+    lines = str(error).strip().splitlines()
+    return type(error).__name__ + (f": {lines[0]}" if lines else "")

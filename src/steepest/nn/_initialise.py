@@ -10,7 +10,6 @@ through (He et al. 2015), and 2/(n + m) as a compromise between the two directio
 (Glorot & Bengio 2010).
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -18,8 +17,6 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..core.errors import InputError
 
-
-Initialiser = Callable[..., Float[Array, "..."]]
 
 GAIN = {
     "relu": jax.nn.initializers.he_normal,

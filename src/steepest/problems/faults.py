@@ -18,7 +18,6 @@ from .spec import Spec
 BINARY = ("breast-cancer", "moons", "circles", "spirals", "xor")
 REGRESSION = ("diabetes", "regression")
 TABLES = ("breast-cancer", "wine", "diabetes")
-SMALL_LABELLED = ("iris", "wine", "breast-cancer", "digits", "blobs")
 
 
 @dataclass(frozen=True)

@@ -69,13 +69,6 @@ def squared_error_on_class_numbers(model: Any, batch: Batch, key: Any) -> Array:
     return jnp.mean((model(x) - y[:, None].astype(jnp.float32)) ** 2)
 
 
-def binary_cross_entropy(model: Any, batch: Batch, key: Any) -> Array:
-    """Healthy: one logit for two classes."""
-    x, y = batch
-    z = model(x)[:, 0]
-    return optax.sigmoid_binary_cross_entropy(z, y.astype(jnp.float32)).mean()
-
-
 def softmax_on_one_unit(model: Any, batch: Batch, key: Any) -> Array:
     """Sick: a softmax over one unit is 1 whatever the unit says."""
     x, y = batch
@@ -139,11 +132,6 @@ def predict_sigmoid(model: Any, x: Array) -> Array:
 def predict(model: Any, x: Array) -> Array:
     """Raw outputs: logits, or predicted values."""
     return model(x)
-
-
-def predict_probabilities(model: Any, x: Array) -> Array:
-    """Class probabilities."""
-    return jax.nn.softmax(model(x))
 
 
 # -- Models -------------------------------------------------------------------------------

@@ -38,7 +38,6 @@ class Spec:
     learning_rate: float = 1e-3
     batch_size: int = 32
     epochs: float = 20
-    weight_decay: float = 0.0
     shuffle: bool = True
     seed: int = 0
     fault: str = ""
@@ -117,7 +116,6 @@ def build(spec: Spec) -> Case:
         learning_rate=spec.learning_rate,
         batch_size=spec.batch_size,
         epochs=spec.epochs,
-        weight_decay=spec.weight_decay,
         shuffle=spec.shuffle,
         seed=spec.seed,
     )

@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from ..core import pytree
-from ..core.errors import InputError, kind_of
+from ..core.errors import InputError, in_short, kind_of
 from .problem import (
     Aux,
     Batch,
@@ -130,10 +130,9 @@ def _failure(error: Exception, batch: Batch) -> str:
             "jax.lax there instead of NumPy, `float()` and Python's `if`."
         )
     shapes = [f"{a.dtype}{list(a.shape)}" for a in jax.tree.leaves(batch)]
-    line = (str(error).strip().splitlines() or [""])[0]
     return (
         f"cannot be computed on a batch of {', '.join(shapes)}{where}: "
-        f"{type(error).__name__}{': ' if line else ''}{line}"
+        f"{in_short(error)}"
     )
 
 

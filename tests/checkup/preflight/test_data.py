@@ -116,7 +116,6 @@ def test_bytes_of_an_image_are_not_scaled():
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (60, 8, 8, 1), dtype=np.uint8)
     record = measured((pixels, classes()[1]))
-    assert record.facts["data.max_abs"] > 200
     assert judge("DAT002", record) is not None
 
 

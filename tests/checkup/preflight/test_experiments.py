@@ -10,6 +10,7 @@ from small import by_loss, classes, classifier, net, numbers, weights
 
 from steepest import InputError, Problem, Recipe, Record
 from steepest.checkup.preflight import experiments
+from steepest.checkup.preflight._note import note
 
 
 # -- The order of the layers ----------------------------------------------------------------
@@ -122,11 +123,11 @@ def test_a_refusal_and_a_failure_are_reasons_and_no_errors():
     def fail():
         raise ValueError("first line\nsecond line")
 
-    experiments._try(record, "a", refuse)
-    experiments._try(record, "b", fail)
-    experiments._try(record, "c", lambda: {"score": 1.0})
+    note(record, "a", refuse)
+    note(record, "b", fail)
+    note(record, "c", lambda: {"score": 1.0})
     assert record.missing == {
         "a": "There is nothing to compare with.",
-        "b": "the experiment failed: ValueError: first line",
+        "b": "could not be measured: ValueError: first line",
     }
     assert record.facts == {"c": {"score": 1.0}}

@@ -58,7 +58,7 @@ def nonfinite(problem: Problem, batch: Any, x: Any, y: Any) -> dict[str, Any]:
 
 def measure_inputs(x: Any, record: Record) -> None:
     """The scale of the inputs, over all and by feature."""
-    names = ("data.rms", "data.scale_ratio", "data.max_abs")
+    names = ("data.rms", "data.scale_ratio")
     if x is None or np.asarray(x[:1]).dtype not in SCALED:
         reason = "the inputs are not an array of floats"
         record.missing.update(dict.fromkeys(names, reason))
@@ -74,7 +74,6 @@ def measure_inputs(x: Any, record: Record) -> None:
         return
     record.facts["data.rms"] = float(np.sqrt(square.mean()))
     record.facts["data.scale_ratio"] = float(used.max() / np.median(used))
-    record.facts["data.max_abs"] = float(np.nanmax(np.abs(sample)))
 
 
 def measure_targets(y: Any, task: str, record: Record) -> None:
@@ -101,8 +100,6 @@ def measure_targets(y: Any, task: str, record: Record) -> None:
         if len(finite):
             record.facts["data.target_std"] = float(finite.std())
             record.facts["data.target_mean"] = float(finite.mean())
-            record.facts["data.target_min"] = float(finite.min())
-            record.facts["data.target_max"] = float(finite.max())
     else:
         record.missing["data.target_std"] = "the targets are not plain numbers"
 

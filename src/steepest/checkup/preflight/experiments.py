@@ -10,7 +10,6 @@ Facts that are written here:
 - `experiment.final`: the trained model's scores on the examples of the baselines.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -24,14 +23,15 @@ from ...learning.baselines import examples
 from ...training.problem import Problem, first_batch, general_loss, task_of
 from ...training.recipe import Recipe
 from ...training.record import Record
+from ._note import note
 
 
 def measure(problem: Problem, recipe: Recipe, record: Record) -> None:
     """Make the experiments that come before the run."""
-    _try(record, "experiment.depth", lambda: depth(problem))
-    _try(record, "experiment.baselines", lambda: _plain(simple_models(problem)))
+    note(record, "experiment.depth", lambda: depth(problem))
+    note(record, "experiment.baselines", lambda: _plain(simple_models(problem)))
     key = jax.random.fold_in(jax.random.key(recipe.seed), 29)
-    _try(
+    note(
         record,
         "experiment.one_batch",
         lambda: _plain(fit_one_batch(problem, key=key)),
@@ -42,7 +42,7 @@ def measure_after(
     fitted: Any, problem: Problem, recipe: Recipe, record: Record
 ) -> None:
     """Score the trained model (a `Fitted`) on the examples of the baselines."""
-    _try(record, "experiment.final", lambda: final_scores(fitted, problem))
+    note(record, "experiment.final", lambda: final_scores(fitted, problem))
 
 
 def final_scores(fitted: Any, problem: Problem) -> dict[str, Any]:
@@ -107,14 +107,3 @@ def _plain(result: Any) -> dict[str, Any]:
         return value
 
     return {name: plain(value) for name, value in result._asdict().items()}
-
-
-def _try(record: Record, name: str, experiment: Callable[[], Any]) -> None:
-    """Write the fact, or the reason why there is none: no experiment costs a report."""
-    try:
-        record.facts[name] = experiment()
-    except InputError as error:
-        record.missing[name] = str(error)
-    except Exception as error:
-        line = (str(error).splitlines() or [""])[0]
-        record.missing[name] = f"the experiment failed: {type(error).__name__}: {line}"

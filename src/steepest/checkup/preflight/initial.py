@@ -12,7 +12,7 @@ from ...core import capture, jaxpr, pytree
 from ...core.graph import MOVES, Value, graph
 from ...training import Problem, Recipe, Record
 from ...training.problem import evaluator, general_loss, split, task_of
-from .program import note
+from ._note import note
 from .reading import batch_of
 
 

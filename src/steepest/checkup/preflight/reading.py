@@ -42,6 +42,10 @@ CUTS = (
 )
 
 
+#: Places with numbers, empty where all is well.
+Fact = list[dict[str, Any]]
+
+
 @dataclass(frozen=True)
 class Reading:
     """A traced loss, ready for pattern matching."""
@@ -190,3 +194,8 @@ def softmax_axis(r: Reading, node: Node) -> int:
     assert below is not None
     shape, axes = below.inputs[0].shape, below.equation.params["axes"]
     return int(np.prod([shape[a] for a in axes]))
+
+
+def where(node: Node) -> str:
+    """The line of a node, as a report prints it."""
+    return str(node.place) if node.place.file else ""
