@@ -37,6 +37,15 @@ def moons(
 ) -> Case:
     """A control on two moons: a forward function of bare parameters."""
     train, held = sets.stratified(sets.moons(500, noise=0.15), 0.2)
+    problem = classifier(params, apply, train.arrays, held.arrays)
+    chosen: dict[str, Any] = {"learning_rate": 5e-3, "epochs": 50} | recipe
+    return Case(problem, Recipe(**chosen), "", about)
+
+
+def classifier(
+    params: PyTree, apply: Callable[..., Array], train: Any, held: Any, **more: Any
+) -> Problem:
+    """The cross-entropy of a forward function that gives logits."""
 
     def loss(params: PyTree, batch: tuple[Array, Array], key: Any) -> Array:
         x, y = batch
@@ -44,9 +53,7 @@ def moons(
             apply(params, x), y
         ).mean()
 
-    problem = Problem(params, loss, train.arrays, held.arrays, predict=apply)
-    chosen: dict[str, Any] = {"learning_rate": 5e-3, "epochs": 50} | recipe
-    return Case(problem, Recipe(**chosen), "", about)
+    return Problem(params, loss, train, held, predict=apply, **more)
 
 
 def draw(key: Any, *shape: int) -> Array:
@@ -112,20 +119,8 @@ def embedding() -> Case:
         h = params["table"][x].mean(axis=1)
         return jnp.tanh(h) @ params["weight"] + params["bias"][None]
 
-    def loss(params: PyTree, batch: tuple[Array, Array], key: Any) -> Array:
-        x, y = batch
-        return optax.softmax_cross_entropy_with_integer_labels(
-            apply(params, x), y
-        ).mean()
-
-    problem = Problem(
-        params,
-        loss,
-        (tokens[:500], labels[:500]),
-        (tokens[500:], labels[500:]),
-        predict=apply,
-        name="tokens",
-    )
+    train, held = (tokens[:500], labels[:500]), (tokens[500:], labels[500:])
+    problem = classifier(params, apply, train, held, name="tokens")
     recipe = Recipe(learning_rate=1e-2, epochs=40)
     return Case(problem, recipe, "", "embedding rows that are never looked up")
 
@@ -191,14 +186,8 @@ def attention() -> Case:
         h = jax.nn.softmax(scores / 4) @ (x @ params["value"])
         return jax.nn.relu(h).reshape(len(x), -1) @ params["out"]
 
-    def loss(params: PyTree, batch: tuple[Array, Array], key: Any) -> Array:
-        x, y = batch
-        return optax.softmax_cross_entropy_with_integer_labels(
-            apply(params, x), y
-        ).mean()
-
-    problem = Problem(
-        params, loss, train.arrays, held.arrays, predict=apply, name="digits/attention"
+    problem = classifier(
+        params, apply, train.arrays, held.arrays, name="digits/attention"
     )
     return Case(
         problem, Recipe(learning_rate=3e-3, epochs=20), "", "softmax in attention"
