@@ -1,6 +1,7 @@
 """The program as the shell runs it: start, exit status, pipes, Ctrl-C."""
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -39,7 +40,7 @@ def test_status_and_streams(tmp_path):
 
 
 def test_a_reader_that_goes_away_is_no_error():
-    command = f"{sys.executable} -m steepest rules | true"
+    command = f"{shlex.quote(sys.executable)} -m steepest rules | true"
     result = subprocess.run(command, shell=True, capture_output=True, text=True)
     assert result.stderr == ""
 
