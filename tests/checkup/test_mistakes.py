@@ -13,6 +13,14 @@ def test_the_surest_wrong_answer_is_the_worst_mistake():
     np.testing.assert_allclose(worst[0].loss, 9 + np.log1p(np.exp(-9)), rtol=1e-12)
 
 
+def test_labels_may_stand_in_a_column_or_be_one_hot():
+    logits, x = np.eye(3)[[0, 1, 2]] * 5, np.zeros((3, 1))
+    labels = np.array([0, 2, 2])
+    for targets in (labels, labels[:, None], np.eye(3)[labels]):
+        worst = worst_mistakes(x, targets, logits, classify=True)
+        assert [(m.index, m.target) for m in worst] == [(1, 2.0)]
+
+
 def test_one_column_is_judged_as_a_whole():
     p = np.array([0.0, 0.25, 1.0])
     np.testing.assert_array_equal(probabilities(p)[:, 1], p)  # probabilities

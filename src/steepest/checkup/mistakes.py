@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float, Num, Shaped
 
 from ..training.fitted import Fitted
-from ..training.problem import Problem, is_arrays, split, task_of
+from ..training.problem import Problem, is_arrays, labels_of, split, task_of
 from .report import Mistake
 
 
@@ -50,8 +50,7 @@ def worst_mistakes(
     """
     if classify:
         p = probabilities(outputs)
-        labels = targets if targets.ndim == 1 else targets.argmax(-1)
-        labels = labels.reshape(len(p)).astype(int)
+        labels = labels_of(targets).astype(int)
         guess = p.argmax(-1)
         loss = -np.log(np.maximum(p[np.arange(len(p)), labels], 1e-30))
         wrong = np.flatnonzero(guess != labels)

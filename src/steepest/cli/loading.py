@@ -23,7 +23,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from ..core.errors import InputError, in_short, kind_of
+from ..core.errors import InputError, in_short, type_name
 
 
 class Target(NamedTuple):
@@ -86,7 +86,7 @@ def from_file(path: Path, name: str) -> Target:
     if target is None:
         verb = "makes" if made is not found else "is"
         raise InputError(
-            f"`{shown}` {verb} {kind_of(made)}. Name a steepest.Problem, a pair "
+            f"`{shown}` {verb} {type_name(made)}. Name a steepest.Problem, a pair "
             "(Problem, Recipe), or a function without arguments that makes one."
         )
     target = target._replace(file=path)

@@ -15,7 +15,7 @@ class InputError(ValueError):
     """
 
 
-def kind_of(value: Any) -> str:
+def type_name(value: Any) -> str:
     """What a value is, for the middle of a message: `a list`, `an int`, `None`."""
     kind = type(value).__name__
     return (

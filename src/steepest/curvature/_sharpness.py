@@ -127,5 +127,6 @@ def preconditioned(
 
 
 def unit(q: Float[Array, " n"]) -> Float[Array, " n"]:
+    """The vector at length one; zero stays zero."""
     norm = jnp.linalg.norm(q)
     return q / jnp.where(norm > 0, norm, jnp.ones_like(norm))

@@ -26,8 +26,8 @@ def find(name: str, directory: str | os.PathLike[str] | None = None) -> Path:
     root = directory or os.environ.get("STEEPEST_DATA")
     if root is None:
         raise InputError(
-            f"`{name}` is read from a data directory: name it with --data or in the "
-            "environment variable STEEPEST_DATA."
+            f"`{name}` is read from a data directory: pass `directory`, or name one in "
+            "the environment variable STEEPEST_DATA."
         )
     path = Path(root) / name
     if not path.is_file():

@@ -24,7 +24,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 
 from ..core.errors import InputError
-from ..training.problem import Problem, is_arrays, split, task_of
+from ..training.problem import Problem, is_arrays, labels_of, split, task_of
 
 
 MOST_EXAMPLES = 1000
@@ -115,8 +115,7 @@ def table(
         raise InputError("the inputs hold NaN or infinity")
     y = np.asarray(y)
     if task == "classification":
-        y = (y.argmax(-1) if y.ndim == 2 and y.shape[1] > 1 else y).reshape(len(y))
-        return x, y.astype(np.int64)
+        return x, labels_of(y).astype(np.int64)
     y = y.reshape(len(y), -1).astype(np.float64)
     if not np.isfinite(y).all():
         raise InputError("the targets hold NaN or infinity")
@@ -145,16 +144,14 @@ def score(
     """The accuracy or the R² of a network's outputs (logits, probabilities, values)."""
     n = len(targets)
     if task == "classification":
-        labels = targets
-        if targets.ndim == 2 and targets.shape[1] > 1:
-            labels = targets.argmax(-1)
+        labels = labels_of(targets)
         z = np.asarray(outputs, np.float64).reshape(n, -1)
         if z.shape[1] > 1:
             guess = z.argmax(-1)
         else:
             inside = bool(np.all((z >= 0) & (z <= 1)))
             guess = (z[:, 0] > (0.5 if inside else 0.0)).astype(np.int64)
-        return _compare(guess, labels.reshape(n).astype(np.int64), task)
+        return _compare(guess, labels.astype(np.int64), task)
     y = np.asarray(targets, np.float64).reshape(n, -1)
     return _compare(np.asarray(outputs, np.float64).reshape(n, -1), y, task)
 

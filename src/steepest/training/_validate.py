@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from ..core import pytree
-from ..core.errors import InputError, in_short, kind_of
+from ..core.errors import InputError, in_short, type_name
 from .problem import (
     Aux,
     Batch,
@@ -75,9 +75,9 @@ def validate(problem: Problem, recipe: Recipe) -> None:
         )
     if not hasattr(value, "shape"):
         raise InputError(
-            f"The loss returns {kind_of(value)}, not a scalar array: is there a `return`?"
+            f"The loss returns {type_name(value)}, not a scalar array: is there a `return`?"
             if value is None
-            else f"The loss returns {kind_of(value)}, not a scalar array."
+            else f"The loss returns {type_name(value)}, not a scalar array."
         )
     value = cast(jax.ShapeDtypeStruct, value)
     if value.shape != ():
@@ -166,7 +166,7 @@ def _check_source(problem: Problem, source: Source, what: str) -> None:
         if callable(source) or hasattr(source, "__iter__"):
             return
         raise InputError(
-            f"The {what} are {kind_of(source)}. Give arrays with a common first axis, an "
+            f"The {what} are {type_name(source)}. Give arrays with a common first axis, an "
             "iterable of batches, or a function that returns one."
         )
     if not all(leaf.shape for leaf in jax.tree.leaves(source)):

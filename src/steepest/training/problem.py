@@ -32,7 +32,7 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from ..core import pytree
-from ..core.errors import InputError, kind_of
+from ..core.errors import InputError, type_name
 from .stream import Stream
 
 
@@ -112,7 +112,9 @@ TARGETS = ("y", "targets", "target", "label", "labels")
 def general_loss(problem: Problem) -> Loss:
     """The loss in its most general signature, whatever the user wrote."""
     if not callable(problem.loss):
-        raise InputError(f"The loss is {kind_of(problem.loss)}; it must be a function.")
+        raise InputError(
+            f"The loss is {type_name(problem.loss)}; it must be a function."
+        )
     loss, count = problem.loss, positional(problem.loss)
     if count == 2:
         return lambda model, batch, key, state: (loss(model, batch), Aux(state))
@@ -210,6 +212,13 @@ def batches_of(source: Source, model: PyTree) -> Iterable[Batch]:
         make = cast(Callable[..., Iterable[Batch]], source)
         return make(model) if positional(make) else make()
     return cast(Iterable[Batch], source)
+
+
+def labels_of(targets: Any) -> Any:  # an array of NumPy or JAX
+    """Class numbers `(n,)` from the targets of a classification, one-hot or not."""
+    if targets.ndim == 2 and targets.shape[1] > 1:
+        return targets.argmax(-1)
+    return targets.reshape(len(targets))
 
 
 def task_of(problem: Problem, batch: Batch | None = None) -> Task:

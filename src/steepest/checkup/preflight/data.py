@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...training import Problem, Recipe, Record
-from ...training.problem import first_batch, is_arrays, split, task_of
+from ...training.problem import first_batch, is_arrays, labels_of, split, task_of
 
 
 MOST = 20_000
@@ -84,7 +84,7 @@ def measure_targets(y: Any, task: str, record: Record) -> None:
         return
     y = np.asarray(y)
     if task == "classification":
-        labels = y.argmax(-1) if y.ndim == 2 and y.shape[1] > 1 else y.reshape(len(y))
+        labels = labels_of(y)
         values, counts = np.unique(labels[np.isfinite(labels)], return_counts=True)
         record.facts["data.class_counts"] = {
             str(int(v)): int(c) for v, c in zip(values, counts, strict=True)
@@ -116,7 +116,7 @@ def measure_order(y: Any, task: str, batch_size: int, record: Record) -> None:
         record.missing[name] = "batches are compared by their classes; there are none"
         return
     y = np.asarray(y)
-    labels = y.argmax(-1) if y.ndim == 2 and y.shape[1] > 1 else y.reshape(len(y))
+    labels = labels_of(y)
     size = min(batch_size, len(labels))
     count = len(labels) // size
     if count < 2:

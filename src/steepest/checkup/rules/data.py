@@ -1,8 +1,18 @@
-"""Rules about the data: what they are like before anything is trained."""
+"""Rules about the data: what they are like before anything is trained.
+
+Learning assumes that training and held-out examples are drawn independently from one
+distribution (DL §5.2), and gradient descent that its inputs are on one scale: the
+curvature of the first layer goes with the second moments of the features.
+
+References
+    Goodfellow, Bengio & Courville (2016), Deep Learning, §§5.2, 5.3, 8.1.3.
+    LeCun, Bottou, Orr & Müller (1998), Efficient BackProp, §4.3.
+"""
 
 from ...training.record import Record
 from ..finding import Evidence, Finding, Prescription, Severity
 from ..rule import Limits, Rule
+from .symptoms import ILL_SCALED
 
 
 def nonfinite(record: Record, limits: Limits) -> Finding | None:
@@ -212,56 +222,45 @@ def leakage(record: Record, limits: Limits) -> Finding | None:
 
 RULES: tuple[Rule, ...] = (
     Rule(
-        "DAT001",
-        "Values that are not numbers",
-        Severity.CRITICAL,
-        nonfinite,
-        ("data.nonfinite",),
-        {"count": 0.0},
-        "Counts NaN and infinities in inputs and targets, training and held-out; `count` "
-        "of them are let pass.",
-        ("NUM001", "OPT004", "OPT005", "OPT007", "GEN002", "INI001"),
-    ),
-    Rule(
-        "DAT002",
-        "Inputs that are not scaled",
-        Severity.HIGH,
-        unscaled_inputs,
-        ("data.rms", "data.scale_ratio"),
-        {"rms": 5.0, "tiny": 0.01, "ratio": 100.0},
-        "The root mean square over all inputs should be near 1: at most `rms`, which "
-        "allows counts and wide tails, and at least `tiny`; pixels in [0, 1] have about "
-        "0.4, one-hot vectors 1/√K. `ratio`: the scale of a feature ÷ the median one's. Look-alikes: integer inputs (indices of an embedding) "
-        "are not judged.",
-        (
-            "INI001",
-            "INI003",
-            "SIG001",
-            "SIG002",
-            "SIG003",
-            "SIG004",
-            "SIG005",
-            "OPT001",
-            "OPT003",
-            "OPT004",
-            "OPT005",
-            "OPT006",
-            "OPT007",
-            "NUM001",
-            "GEN001",
-            "GEN002",
+        id="DAT001",
+        title="Values that are not numbers",
+        severity=Severity.CRITICAL,
+        judge=nonfinite,
+        needs=("data.nonfinite",),
+        limits={"count": 0.0},
+        doc=(
+            "Counts NaN and infinities in inputs and targets, training and held-out; `count` "
+            "of them are let pass."
         ),
+        explains=("NUM001", "OPT004", "OPT005", "OPT007", "GEN002", "INI001"),
     ),
     Rule(
-        "DAT003",
-        "A regression target that is not scaled",
-        Severity.HIGH,
-        unscaled_target,
-        ("data.target_std",),
-        {"least_std": 0.05, "most_std": 20.0, "offset": 10.0},
-        "A standard deviation below `least_std` or above `most_std`, or a mean more than "
-        "`offset` deviations from 0.",
-        (
+        id="DAT002",
+        title="Inputs that are not scaled",
+        severity=Severity.HIGH,
+        judge=unscaled_inputs,
+        needs=("data.rms", "data.scale_ratio"),
+        limits={"rms": 5.0, "tiny": 0.01, "ratio": 100.0},
+        doc=(
+            "The root mean square over all inputs should be near 1: at most `rms`, which "
+            "allows counts and wide tails, and at least `tiny`; pixels in [0, 1] have about "
+            "0.4, one-hot vectors 1/√K. `ratio`: the scale of a feature ÷ the median one's. Look-alikes: integer inputs (indices of an embedding) "
+            "are not judged."
+        ),
+        explains=("INI003", *ILL_SCALED),
+    ),
+    Rule(
+        id="DAT003",
+        title="A regression target that is not scaled",
+        severity=Severity.HIGH,
+        judge=unscaled_target,
+        needs=("data.target_std",),
+        limits={"least_std": 0.05, "most_std": 20.0, "offset": 10.0},
+        doc=(
+            "A standard deviation below `least_std` or above `most_std`, or a mean more than "
+            "`offset` deviations from 0."
+        ),
+        explains=(
             "INI001",
             "OPT001",
             "OPT002",
@@ -278,27 +277,31 @@ RULES: tuple[Rule, ...] = (
         ),
     ),
     Rule(
-        "DAT004",
-        "Classes of very unlike size",
-        Severity.MEDIUM,
-        imbalance,
-        ("data.class_counts", "data.majority"),
-        {"ratio": 10.0},
-        "The largest class against the smallest, beyond the scatter √n of both counts "
-        "(`ratio`). A loss that weighs its classes says so by "
-        "`Problem(notes={'class_weights': True})` and gets a note only.",
-        ("GEN001", "GEN002", "OPT003"),
+        id="DAT004",
+        title="Classes of very unlike size",
+        severity=Severity.MEDIUM,
+        judge=imbalance,
+        needs=("data.class_counts", "data.majority"),
+        limits={"ratio": 10.0},
+        doc=(
+            "The largest class against the smallest, beyond the scatter √n of both counts "
+            "(`ratio`). A loss that weighs its classes says so by "
+            "`Problem(notes={'class_weights': True})` and gets a note only."
+        ),
+        explains=("GEN001", "GEN002", "OPT003"),
     ),
     Rule(
-        "DAT005",
-        "Sorted examples, not shuffled",
-        Severity.HIGH,
-        sorted_order,
-        ("data.batch_entropy",),
-        {"entropy": 0.8},
-        "The `entropy` of the classes in a batch ÷ that in a shuffled batch, when the "
-        "recipe does not shuffle or the data are an iterable.",
-        (
+        id="DAT005",
+        title="Sorted examples, not shuffled",
+        severity=Severity.HIGH,
+        judge=sorted_order,
+        needs=("data.batch_entropy",),
+        limits={"entropy": 0.8},
+        doc=(
+            "The `entropy` of the classes in a batch ÷ that in a shuffled batch, when the "
+            "recipe does not shuffle or the data are an iterable."
+        ),
+        explains=(
             "OPT003",
             "OPT004",
             "OPT005",
@@ -312,15 +315,17 @@ RULES: tuple[Rule, ...] = (
         ),
     ),
     Rule(
-        "DAT006",
-        "Held-out examples that were trained on",
-        Severity.CRITICAL,
-        leakage,
-        ("data.overlap",),
-        {"share": 0.02, "rows": 2.0},
-        "Rows of the held-out data found bit for bit in the training data: at least "
-        "`rows` of them and more than `share` of the held-out data, beyond twice the rate "
-        "at which the training data repeat themselves. Or groups on both sides.",
-        ("GEN001",),
+        id="DAT006",
+        title="Held-out examples that were trained on",
+        severity=Severity.CRITICAL,
+        judge=leakage,
+        needs=("data.overlap",),
+        limits={"share": 0.02, "rows": 2.0},
+        doc=(
+            "Rows of the held-out data found bit for bit in the training data: at least "
+            "`rows` of them and more than `share` of the held-out data, beyond twice the rate "
+            "at which the training data repeat themselves. Or groups on both sides."
+        ),
+        explains=("GEN001",),
     ),
 )

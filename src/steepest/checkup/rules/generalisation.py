@@ -8,6 +8,9 @@ comes with an error:
 
 and only the lower end of that interval is held against the model. That it does badly on
 its *training* data is another illness with the opposite cure.
+
+References
+    Goodfellow, Bengio & Courville (2016), Deep Learning, §§5.2, 11.4 and ch. 7.
 """
 
 import numpy as np

@@ -14,7 +14,8 @@ import math
 from ...training.record import Record
 from ..finding import Evidence, Finding, Prescription, Severity
 from ..rule import Limits, Rule
-from .program import SPOILT, place_of
+from .program import place_of
+from .symptoms import SPOILT
 
 
 def output_range(record: Record, limits: Limits) -> Finding | None:

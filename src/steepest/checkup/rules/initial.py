@@ -3,6 +3,12 @@
 Initial parameters have to break the symmetry between units, and their scale decides how
 signals and gradients grow or fade from layer to layer (DL §8.4). The first loss is known
 beforehand: a model that knows nothing about K classes should lose log K.
+
+References
+    Goodfellow, Bengio & Courville (2016), Deep Learning, §§6.2.2, 8.4.
+    Glorot & Bengio (2010), Understanding the difficulty of training deep feedforward
+    neural networks.
+    He et al. (2015), Delving deep into rectifiers.
 """
 
 import numpy as np
@@ -10,6 +16,7 @@ import numpy as np
 from ...training.record import Record
 from ..finding import Evidence, Finding, Prescription, Severity
 from ..rule import Limits, Rule
+from .symptoms import ILL_SCALED
 from .trend import failed, succeeded
 
 
@@ -255,22 +262,6 @@ RULES: tuple[Rule, ...] = (
             "`large` and `small` leave a decade beyond what inputs in [0, 1] and "
             "sparse inputs make."
         ),
-        explains=(
-            "INI001",
-            "SIG001",
-            "SIG002",
-            "SIG003",
-            "SIG004",
-            "SIG005",
-            "OPT001",
-            "OPT003",
-            "OPT004",
-            "OPT005",
-            "OPT006",
-            "OPT007",
-            "NUM001",
-            "GEN001",
-            "GEN002",
-        ),
+        explains=ILL_SCALED,
     ),
 )

@@ -3,6 +3,8 @@
 A NaN spreads: one in a gradient makes every weight NaN in the same update, and from
 then on nothing tells where it began. So the state before the fatal update is kept, and
 the first operation with finite operands and a non-finite result is looked for in it.
+
+Reference: Goodfellow, Bengio & Courville (2016), Deep Learning, §4.1.
 """
 
 import numpy as np

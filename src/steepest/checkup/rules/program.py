@@ -13,12 +13,8 @@ from typing import Any
 from ...training.record import Record
 from ..finding import Evidence, Finding, Prescription, Severity
 from ..rule import Limits, Rule
+from .symptoms import SPOILT, STUCK
 from .trend import failed, succeeded
-
-
-#: What a loss that is wrong, or blind, brings about.
-STUCK = ("SIG005", "OPT005", "OPT006", "OPT007", "GEN002")
-SPOILT = (*STUCK, "OPT002", "OPT003", "OPT004", "SIG003", "SIG004")
 
 
 def broadcast(record: Record, limits: Limits) -> Finding | None:

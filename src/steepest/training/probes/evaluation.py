@@ -21,6 +21,7 @@ from ..problem import (
     batches_of,
     evaluator,
     is_arrays,
+    labels_of,
     predictor,
     split,
     task_of,
@@ -82,12 +83,8 @@ def error_of(metric: str, mean: float, each: np.ndarray, examples: int) -> float
 
 def accuracy(outputs: Array, targets: Array) -> Array:
     """The share of right classes, from logits or probabilities, one or more a row."""
-    n = outputs.shape[0]
-    labels = (
-        targets.argmax(-1) if targets.ndim == 2 and targets.shape[1] > 1 else targets
-    )
-    labels = labels.reshape(n).astype(jnp.int32)
-    scores = outputs.reshape(n, -1)
+    labels = labels_of(targets).astype(jnp.int32)
+    scores = outputs.reshape(outputs.shape[0], -1)
     if scores.shape[1] > 1:
         guess = scores.argmax(-1)
     else:

@@ -1,0 +1,27 @@
+"""What follows from what: groups of symptoms that several causes have in common.
+
+A rule's `explains` names the findings that it can bring about (see `rank`).
+"""
+
+#: A loss that does not tell right from wrong: nothing is learned.
+STUCK = ("SIG005", "OPT005", "OPT006", "OPT007", "GEN002")
+#: A loss that tells it wrongly: the run is spoilt in any of these ways.
+SPOILT = (*STUCK, "OPT002", "OPT003", "OPT004", "SIG003", "SIG004")
+#: Signals of the wrong scale, whether inputs or weights made them so.
+ILL_SCALED = (
+    "INI001",
+    "SIG001",
+    "SIG002",
+    "SIG003",
+    "SIG004",
+    "SIG005",
+    "OPT001",
+    "OPT003",
+    "OPT004",
+    "OPT005",
+    "OPT006",
+    "OPT007",
+    "NUM001",
+    "GEN001",
+    "GEN002",
+)
