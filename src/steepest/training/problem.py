@@ -76,6 +76,10 @@ class Problem:
     - `groups`: for each training and each validation example the group (patient,
       writer, day) it came from, if the split is meant to keep groups apart.
     - `name`: what reports call it.
+    - `notes`: what a check-up cannot see for itself, as JSON-able values; they stand in
+      its record as the facts `problem.NAME`. Known are `frozen` (paths of parameters
+      that do not train on purpose), `class_weights` (True where the loss weighs its
+      classes), `image_shape` (of one example, if it is a picture) and `classes` (names).
     """
 
     model: PyTree
@@ -90,9 +94,7 @@ class Problem:
     targets: Callable[[Batch], PyTree] | None = None
     groups: tuple[Any, Any] | None = None  # arrays of any hashable labels
     name: str = "program"
-    notes: Mapping[str, Any] = field(
-        default_factory=dict
-    )  # JSON-able, goes into the record
+    notes: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in ("data", "validation"):

@@ -6,6 +6,7 @@ from records import judge
 from small import classes, numbers
 
 from steepest import Problem, Recipe, Record
+from steepest.checkup.finding import Severity
 from steepest.checkup.preflight import data
 
 
@@ -229,3 +230,11 @@ def test_without_held_out_arrays_there_is_nothing_to_compare():
     assert "no two sets" in measured((x, y)).missing["data.overlap"]
     other = measured((x, y), (x[:, :2], y))
     assert "same shape" in other.missing["data.overlap"]
+
+
+def test_the_notes_of_a_problem_are_heard():
+    x = np.random.default_rng(0).standard_normal((400, 4)).astype(np.float32)
+    y = (np.arange(400) < 4).astype(np.int32)
+    assert judge("DAT004", measured((x, y))).severity == Severity.MEDIUM
+    weighted = measured((x, y), notes={"class_weights": True})
+    assert judge("DAT004", weighted).severity == Severity.NOTE

@@ -18,7 +18,8 @@ SCALED = (np.float16, np.float32, np.float64, np.uint8)
 
 
 def measure(problem: Problem, recipe: Recipe, record: Record) -> None:
-    """Write the facts `data.*` into the record."""
+    """Write the facts `data.*`, and the user's notes as `problem.*`, into the record."""
+    record.facts |= {f"problem.{name}": note for name, note in problem.notes.items()}
     arrays = is_arrays(problem.data)
     batch = problem.data if arrays else first_batch(problem, MOST)
     record.facts["data.shuffled"] = bool(recipe.shuffle) if arrays else None
