@@ -70,9 +70,30 @@ def test_the_report_of_a_saved_record_is_the_same(tmp_path):
     assert again.findings == review(record).findings
 
 
+def test_a_loop_may_log_only_the_accuracy_on_held_out_data():
+    record = logged(np.exp(-np.arange(50) / 10))
+    record.log(49, **{"validation.accuracy": 0.5})
+    assert "accuracy 50.0% held out" in review(record).verdict.sentence
+
+
+def test_a_fact_is_no_series_for_the_verdict():
+    record = logged(np.exp(-np.arange(50) / 10))
+    record.facts |= {"train.loss": 3.0, "validation.loss": 3.0}
+    assert review(record).verdict.status == "healthy"
+
+
+def ragged(step, value):
+    record = Record()
+    record.extend("loss", step, value)
+    return record
+
+
 @pytest.mark.parametrize(
     ("record", "said"),
     [
+        (ragged([0, 1, 2], [3.0, 2.0]), "2 values at 3 steps"),
+        (ragged(np.zeros((2, 2)), np.ones(2)), "2 values at 4 steps"),
+        (logged([3.0, 2.0], **{"validation.loss": np.ones(3)}), "log a scalar"),
         (Record(), "The record is empty"),
         (logged([np.ones(2), np.ones(2)]), "log a scalar"),
         (logged([np.ones(2), np.ones(3)]), "differ in shape"),

@@ -63,12 +63,6 @@ def test_what_was_read_does_not_change_the_record(record):
     assert record["loss"].value[0] == 1 and record["loss"].step[-1] == 8
 
 
-def test_truncating_forgets_what_came_later(record):
-    record.truncate(3)
-    np.testing.assert_array_equal(record["loss"].step, range(4))
-    assert len(record["layer.norm"].value) == 1
-
-
 def test_there_is_no_pickle_in_a_record(record, tmp_path):
     record.save(tmp_path / "r.npz")
     with zipfile.ZipFile(tmp_path / "r.npz") as archive:

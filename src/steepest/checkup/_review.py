@@ -27,7 +27,12 @@ from .rules import RULES
 from .verdict import verdict
 
 
-SCALARS = ("loss", "gradient_norm", "learning_rate")
+SCALARS = (
+    "loss",
+    "gradient_norm",
+    "learning_rate",
+    *(f"{held}.{x}" for held in ("train", "validation") for x in ("loss", "accuracy")),
+)
 
 
 def review(
@@ -121,6 +126,11 @@ def checked(record: Record) -> dict[str, Series]:
             "of value at every step."
         ) from None
     for name, series in result.items():
+        if series.step.ndim != 1 or len(series.step) != len(series.value):
+            raise InputError(
+                f"`{name}` in the record has {len(series.value)} values at "
+                f"{series.step.size} steps; give one step for each value."
+            )
         dtype, shape = series.value.dtype, list(series.value.shape[1:])
         if dtype.kind not in "biuf" and dtype.name != "bfloat16":
             raise InputError(f"`{name}` in the record holds {dtype}, not numbers.")

@@ -25,10 +25,13 @@ def mistakes_of(problem: Problem, fitted: Fitted) -> tuple[Mistake, ...]:
     task = task_of(problem, held)
     if task == "other" or not hasattr(x, "shape") or not hasattr(y, "shape"):
         return ()
+    outputs = fitted.predict(x)
+    if not hasattr(outputs, "shape"):  # several, of which none is the answer
+        return ()
     return worst_mistakes(
         np.asarray(x),
         np.asarray(y),
-        np.asarray(fitted.predict(x)),
+        np.asarray(outputs),
         classify=task == "classification",
         image_shape=problem.notes.get("image_shape"),
     )

@@ -48,22 +48,22 @@ def verdict(record: Record, findings: Sequence[Finding]) -> Verdict:
         )
     if weighty:
         return Verdict("has faults", f"It trains, with faults: {facts}.")
-    held_out = any(f"validation.{x}" in record for x in ("accuracy", "loss"))
+    held_out = any(f"validation.{x}" in record.series for x in ("accuracy", "loss"))
     generalises = " and generalises" if held_out else ", on held-out data nobody looked"
     return Verdict("healthy", f"It trains{generalises}: {facts}.")
 
 
 def improves(record: Record) -> bool:
     """Whether the run did better on its training data than a constant could."""
-    if "train.accuracy" in record and "data.majority" in record.facts:
+    if "train.accuracy" in record.series and "data.majority" in record.facts:
         majority = float(record.facts["data.majority"])
         accuracy = _last(record, "train.accuracy")
         if majority < 1:
             return (accuracy - majority) / (1 - majority) > MARGIN
-    if "train.loss" in record:
+    if "train.loss" in record.series:
         loss = record["train.loss"].value
         first, last = float(loss[0]), float(loss[-1])
-    elif "loss" in record and len(record["loss"].step):
+    elif "loss" in record.series:
         loss = record["loss"].value
         tenth = max(1, len(loss) // 10)
         first, last = float(np.mean(loss[:tenth])), float(np.mean(loss[-tenth:]))
@@ -78,24 +78,26 @@ def improves(record: Record) -> bool:
 def summary(record: Record) -> str:
     """The run in one clause, with its numbers."""
     parts = []
-    if "train.loss" in record:
+    if "train.loss" in record.series:
         loss = record["train.loss"]
         parts.append(
             f"the training loss went from {loss.value[0]:.3g} to {loss.value[-1]:.3g} "
             f"in {loss.step[-1]} updates"
         )
-    elif "loss" in record and len(record["loss"].step):
+    elif "loss" in record.series:
         loss = record["loss"]
         parts.append(
             f"the batch loss went from {loss.value[0]:.3g} to {loss.value[-1]:.3g} "
             f"in {len(loss.step)} updates"
         )
     for name, what in (("accuracy", "accuracy"), ("loss", "loss")):
-        if f"validation.{name}" in record:
+        if f"validation.{name}" in record.series:
             value = _last(record, f"validation.{name}")
             if name == "accuracy":
-                train = _last(record, "train.accuracy")
-                parts.append(f"accuracy {train:.1%} in training, {value:.1%} held out")
+                trained = "train.accuracy" in record.series
+                train = _last(record, "train.accuracy") if trained else None
+                first = "" if train is None else f"{train:.1%} in training, "
+                parts.append(f"accuracy {first}{value:.1%} held out")
             else:
                 parts.append(f"the validation {what} is {value:.3g}")
             break

@@ -248,14 +248,7 @@ def shown(report: Any, as_json: bool, quiet: bool) -> str:  # of a Report
         return "\n".join([report.verdict.sentence, *lines])
     from ..checkup.render.text import text
 
-    return text(report, width=min(width(), 100), color=coloured())
-
-
-def coloured() -> bool:
-    """Whether standard output is a terminal that may be written to in colour."""
-    import os
-
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    return text(report, width=min(width(), 100), color=sys.stdout.isatty())
 
 
 def fails(report: Any, level: str) -> bool:  # of a Report

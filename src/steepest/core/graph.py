@@ -5,7 +5,6 @@ log(softmax) is seen whether or not its parts come from library functions; the n
 the calls stay readable in `Node.path`. Loops and branches are single nodes.
 """
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -53,21 +52,6 @@ class Graph:
     nodes: list[Node] = field(default_factory=list)
     maker: dict[int, Node] = field(default_factory=dict)  # value id -> node
     users: dict[int, list[Node]] = field(default_factory=dict)
-
-    def ancestors(
-        self, value: Value, through: Callable[[Node], bool] = lambda node: True
-    ) -> Iterator[Node]:
-        """The nodes that `value` depends on, nearest first; `through` says where to
-        go on."""
-        seen, queue = set(), [value]
-        while queue:
-            node = self.maker.get(queue.pop(0).id)
-            if node is None or id(node) in seen:
-                continue
-            seen.add(id(node))
-            yield node
-            if through(node):
-                queue.extend(node.inputs)
 
     def origin(self, value: Value, through: tuple[str, ...]) -> Value:
         """Follow `value` back through primitives that only move or copy it."""

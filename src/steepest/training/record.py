@@ -91,12 +91,6 @@ class Record:
         labels = self._labels.get(name, ())
         return Series(np.array(step, np.int64), np.array(_values(value)), labels)
 
-    def truncate(self, step: int) -> None:
-        """Forget what was measured after `step` updates."""
-        for name in self._pieces:
-            steps, values, _ = self[name]
-            self._pieces[name] = [(steps[steps <= step], values[steps <= step])]
-
     def continue_from(self, earlier: "Record") -> None:
         """Take over what an earlier part of the run has measured."""
         self.facts = earlier.facts | self.facts

@@ -63,12 +63,6 @@ def test_brackets_of_users_are_not_taken_for_styles(full):
     assert "[bold]x[/bold] [red" in text(odd, width=80)
 
 
-def test_the_short_form_ends_after_what_matters_most(full):
-    said = text(full, width=80, verbose=False)
-    assert "The cure of OPT001" in said and "Vital signs" not in said
-    assert "1 not run" in said
-
-
 def test_a_sparkline_rises_with_its_line_and_crosses_what_is_not_finite():
     steps = np.arange(8)
     rising = sparkline(Line("x", steps, np.arange(8.0)))

@@ -1,4 +1,4 @@
-"""Rules about the program, on planted faults, their twins, and facts by hand."""
+"""Rules about outputs, losses and layers, on planted faults, twins, and facts by hand."""
 
 import math
 

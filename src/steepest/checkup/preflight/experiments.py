@@ -20,10 +20,11 @@ from ...core.errors import InputError
 from ...core.graph import MOVES, Graph, Value, graph
 from ...learning import fit_one_batch, score, simple_models
 from ...learning.baselines import examples
-from ...training.problem import Problem, first_batch, general_loss, task_of
+from ...training.problem import Problem, first_batch, task_of
 from ...training.recipe import Recipe
 from ...training.record import Record
 from ._note import note
+from .reading import objective
 
 
 def measure(problem: Problem, recipe: Recipe, record: Record) -> None:
@@ -66,21 +67,15 @@ def final_scores(fitted: Any, problem: Problem) -> dict[str, Any]:
 
 def depth(problem: Problem) -> dict[str, list[Any]]:
     """Weight arrays (two axes or more) in the order of their first use in the loss."""
-    taken = pytree.trainable(problem.model)
-    loss = general_loss(problem)
+    params, loss = objective(problem)
     batch = first_batch(problem, 8)
-
-    def run(params: Any) -> Any:
-        model = taken.merge(params, taken.rest)
-        return loss(model, batch, jax.random.key(0), problem.state)[0]
-
-    program = graph(jaxpr.trace(run, taken.params).closed)
+    program = graph(jaxpr.trace(lambda p: loss(p, batch), params).closed)
     place = {id(node): i for i, node in enumerate(program.nodes)}
-    leaves = jax.tree.leaves(taken.params)
+    leaves = jax.tree.leaves(params)
     uses = [first_use(program, value, place) for value in program.inputs]
     rows = [
         (use, path, leaf.size)
-        for use, path, leaf in zip(uses, pytree.paths(taken.params), leaves)
+        for use, path, leaf in zip(uses, pytree.paths(params), leaves)
         if leaf.ndim >= 2 and use < len(place)
     ]
     rows.sort(key=lambda row: row[0])

@@ -11,9 +11,9 @@ from jaxtyping import PyTree
 from ...core import capture, jaxpr, pytree
 from ...core.graph import MOVES, Value, graph
 from ...training import Problem, Recipe, Record
-from ...training.problem import evaluator, general_loss, split, task_of
+from ...training.problem import evaluator, split, task_of
 from ._note import note
-from .reading import batch_of
+from .reading import batch_of, objective
 
 
 SAMPLE = 256
@@ -86,15 +86,9 @@ def constant_layers(problem: Problem) -> dict[str, Any]:
 
 def elementwise(problem: Problem) -> set[str]:
     """Paths of the parameters that are only added to something, or multiplied by it."""
-    taken = pytree.trainable(problem.model)
-    loss = general_loss(problem)
+    params, loss = objective(problem)
     batch = batch_of(problem, 8)
-
-    def run(params: PyTree) -> Any:
-        model = taken.merge(params, taken.rest)
-        return loss(model, batch, jax.random.key(0), problem.state)[0]
-
-    program = graph(jaxpr.trace(run, taken.params).closed)
+    program = graph(jaxpr.trace(lambda p: loss(p, batch), params).closed)
 
     def uses(value: Value) -> set[str]:
         found: set[str] = set()
@@ -103,25 +97,20 @@ def elementwise(problem: Problem) -> set[str]:
             found |= uses(node.outputs[0]) if moved else {node.primitive}
         return found
 
-    pairs = zip(pytree.paths(taken.params), program.inputs, strict=True)
+    pairs = zip(pytree.paths(params), program.inputs, strict=True)
     return {p for p, v in pairs if uses(v) and uses(v) <= {"add", "sub", "mul", "div"}}
 
 
 def signal(problem: Problem) -> dict[str, Any] | None:
     """Mean and deviation of what enters each non-linearity, in the order of the program."""
-    taken = pytree.trainable(problem.model)
-    loss = general_loss(problem)
+    params, loss = objective(problem)
     batch = batch_of(problem, SAMPLE)
-
-    def run(params: PyTree, batch: PyTree) -> Any:
-        model = taken.merge(params, taken.rest)
-        return loss(model, batch, jax.random.key(0), problem.state)[0]
 
     def spread(site: Any, z: Any) -> Any:
         z = z.astype(jnp.float32)
         return jnp.stack([jnp.mean(z), jnp.std(z)])
 
-    _, sites = jax.jit(capture(run, "nonlinearity.input", spread))(taken.params, batch)
+    _, sites = jax.jit(capture(loss, "nonlinearity.input", spread))(params, batch)
     if not sites:
         return None
     values = np.asarray([np.asarray(v).reshape(-1, 2)[-1] for v in sites.values()])

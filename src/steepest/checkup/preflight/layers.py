@@ -6,16 +6,13 @@ affine maps in a row, W₂(W₁x + b₁) + b₂, are one.
 Reference: Goodfellow, Bengio & Courville (2016), Deep Learning, §§6.1, 6.5.
 """
 
-from typing import Any
-
 import jax
 import numpy as np
 
 from ...core import pytree
 from ...core.graph import MOVES, Node, Value
 from ...training import Problem
-from ...training.problem import general_loss
-from .reading import AFFINE, CUTS, SIZES, Fact, Reading, batch_of, where
+from .reading import AFFINE, CUTS, SIZES, Fact, Reading, batch_of, objective, where
 
 
 def without_gradient(problem: Problem, r: Reading) -> Fact:
@@ -55,18 +52,9 @@ def _within(path: str, parent: str) -> bool:
 
 def _has_gradient(problem: Problem) -> set[str]:
     """Paths of the parameters whose gradient on a small batch is not zero."""
-    taken = pytree.trainable(problem.model)
-    loss = general_loss(problem)
-    batch = batch_of(problem, SIZES[0])
-
-    @jax.jit
-    @jax.grad
-    def gradient(params: Any) -> Any:
-        model = taken.merge(params, taken.rest)
-        return loss(model, batch, jax.random.key(0), problem.state)[0]
-
-    leaves = jax.tree.leaves(gradient(taken.params))
-    pairs = zip(pytree.paths(taken.params), leaves, strict=True)
+    params, loss = objective(problem)
+    gradient = jax.jit(jax.grad(loss))(params, batch_of(problem, SIZES[0]))
+    pairs = zip(pytree.paths(params), jax.tree.leaves(gradient), strict=True)
     return {path for path, g in pairs if np.asarray(g).any()}
 
 

@@ -74,23 +74,30 @@ class Reading:
         return self.graph.maker.get(self.graph.origin(v, through).id)
 
 
-def read(problem: Problem) -> Reading:
-    """Trace the loss; what its values were is computed only if somebody asks."""
-    taken = pytree.trainable(problem.model)
-    loss = general_loss(problem)
+def objective(
+    problem: Problem,
+) -> tuple[PyTree, Callable[[PyTree, PyTree], Any]]:
+    """The first parameters, and the loss as a function of parameters and batch."""
+    taken, loss = pytree.trainable(problem.model), general_loss(problem)
 
     def run(params: PyTree, batch: PyTree) -> Any:
         model = taken.merge(params, taken.rest)
         return loss(model, batch, jax.random.key(0), problem.state)[0]
 
+    return taken.params, run
+
+
+def read(problem: Problem) -> Reading:
+    """Trace the loss; what its values were is computed only if somebody asks."""
+    params, run = objective(problem)
     large = batch_of(problem, SIZES[1])
     most = examples_in(large)  # an iterable's batch may be smaller
     small = batch_of(problem, SIZES[0] if most == SIZES[1] else max(1, most - 3))
-    program = jaxpr.trace(run, taken.params, small)
+    program = jaxpr.trace(run, params, small)
     g = graph(program.closed)
-    larger = graph(jaxpr.trace(run, taken.params, large).closed)
-    args = jax.tree.leaves((taken.params, small))
-    count = len(jax.tree.leaves(taken.params))
+    larger = graph(jaxpr.trace(run, params, large).closed)
+    args = jax.tree.leaves((params, small))
+    count = len(jax.tree.leaves(params))
     x, y = split(problem, small)
     batch_ids = [id(leaf) for leaf in jax.tree.leaves(small)]
 
@@ -107,7 +114,7 @@ def read(problem: Problem) -> Reading:
         inputs=reach(g, members(x)),
         targets=reach(g, members(y)),
         leaves=g.inputs[:count],
-        paths=pytree.paths(taken.params),
+        paths=pytree.paths(params),
     )
 
 

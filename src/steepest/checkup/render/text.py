@@ -46,13 +46,11 @@ def text(
     *,
     width: int | None = None,
     color: bool = False,
-    verbose: bool = True,
 ) -> str:
     """The report as text of at most `width` columns.
 
     `width` is that of the terminal unless given; `color` adds terminal codes, except
-    when the environment has `NO_COLOR`. Without `verbose` it ends after the findings
-    that matter most.
+    when the environment has `NO_COLOR`.
     """
     if width is None:
         width = min(shutil.get_terminal_size((WIDEST, 24)).columns, WIDEST)
@@ -69,16 +67,15 @@ def text(
         markup=False,
         emoji=False,
     )
-    parts = [*head(report)]
-    if verbose:
-        parts += [
-            *vital_signs(report),
-            *findings(report),
-            *mistakes(report),
-            *passed(report),
-            *not_run(report),
-            *run(report),
-        ]
+    parts = [
+        *head(report),
+        *vital_signs(report),
+        *findings(report),
+        *mistakes(report),
+        *passed(report),
+        *not_run(report),
+        *run(report),
+    ]
     console.print(Group(*parts))
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
 

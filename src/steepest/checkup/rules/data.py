@@ -16,6 +16,7 @@ from .symptoms import ILL_SCALED
 
 
 def nonfinite(record: Record, limits: Limits) -> Finding | None:
+    """Inputs or targets hold NaN or infinity."""
     fact = record.facts["data.nonfinite"]
     if fact["count"] <= limits["count"]:
         return None
@@ -43,6 +44,7 @@ def nonfinite(record: Record, limits: Limits) -> Finding | None:
 
 
 def unscaled_inputs(record: Record, limits: Limits) -> Finding | None:
+    """The inputs as a whole, or some features, are on another scale than one."""
     rms = float(record.facts["data.rms"])
     ratio = float(record.facts["data.scale_ratio"])
     large, small = limits["rms"], limits["tiny"]
@@ -85,6 +87,7 @@ def unscaled_inputs(record: Record, limits: Limits) -> Finding | None:
 
 
 def unscaled_target(record: Record, limits: Limits) -> Finding | None:
+    """A regression target far from zero mean and unit deviation."""
     std = float(record.facts["data.target_std"])
     mean = float(record.facts.get("data.target_mean", 0.0))
     offset = abs(mean) / std if std > 0 else float("inf")
@@ -118,6 +121,7 @@ def unscaled_target(record: Record, limits: Limits) -> Finding | None:
 
 
 def imbalance(record: Record, limits: Limits) -> Finding | None:
+    """The rarest class has far fewer examples than the commonest."""
     counts = record.facts["data.class_counts"]
     if len(counts) < 2:
         return None
@@ -152,6 +156,7 @@ def imbalance(record: Record, limits: Limits) -> Finding | None:
 
 
 def sorted_order(record: Record, limits: Limits) -> Finding | None:
+    """Batches hold one class after the other."""
     ratio = float(record.facts["data.batch_entropy"])
     if record.facts.get("data.shuffled") or ratio >= limits["entropy"]:
         return None
@@ -182,6 +187,7 @@ def sorted_order(record: Record, limits: Limits) -> Finding | None:
 
 
 def leakage(record: Record, limits: Limits) -> Finding | None:
+    """Held-out examples, or their groups, stand in the training data."""
     fact = record.facts["data.overlap"]
     excess = fact["share"] - 2 * fact["within"]
     if fact["groups"] == 0 and (

@@ -15,6 +15,7 @@ import numpy as np
 from ...training.record import Record
 from ..finding import Chart, Evidence, Finding, Prescription, Severity
 from ..rule import Limits, Rule
+from .symptoms import CUT_OFF
 from .trend import failed, layers, learning_rate, rounded, span, succeeded
 
 
@@ -238,15 +239,7 @@ RULES: tuple[Rule, ...] = (
             "healthy nets lose up to a quarter. Look-alike: 50-90 % zero activations "
             "with no unit dead, which is what ReLU is for."
         ),
-        explains=(
-            "SIG001",
-            "SIG005",
-            "OPT002",
-            "OPT005",
-            "OPT006",
-            "OPT007",
-            "GEN002",
-        ),
+        explains=CUT_OFF,
     ),
     Rule(
         id="SIG004",
@@ -261,15 +254,7 @@ RULES: tuple[Rule, ...] = (
             "third of the run, or at its end if it failed: the head of a classifier that is "
             "right and sure is saturated, and should be."
         ),
-        explains=(
-            "SIG001",
-            "SIG005",
-            "OPT002",
-            "OPT005",
-            "OPT006",
-            "OPT007",
-            "GEN002",
-        ),
+        explains=CUT_OFF,
     ),
     Rule(
         id="SIG005",
