@@ -166,6 +166,22 @@ PROGRAMS = {
         "problem = make(predict=lambda m, x: x @ m['V'])",
         "`predict` on the training data cannot be computed",
     ),
+    "predict is no function": (
+        "problem = make(predict='mlp')",
+        "`predict` is a str; it must be a function",
+    ),
+    "loss without a signature": (
+        "problem = make(loss=max)",
+        "whose arguments cannot be told",
+    ),
+    "predict without return": (
+        "problem = make(predict=lambda m, x: None)",
+        "`predict` returns None",
+    ),
+    "predict of another shape": (
+        "problem = make(predict=lambda m, x: apply(m, x).T)",
+        "shape [2, 32] for 32 examples; its first axis must be the example",
+    ),
     "evaluate": (
         "problem = make(evaluate=lambda m, b: m['V'])",
         "`evaluate` on the training data cannot be computed",

@@ -209,6 +209,7 @@ def _check_evaluation(problem: Problem, taken: pytree.Trainable, size: int) -> N
         out = _shape(
             taken, predict, x, problem.state, batch, f"`predict` on the {what}"
         )
+        _check_outputs(out, jax.tree.leaves(batch)[0].shape[0], what)
         _check_labels(problem, source, out, what)
 
 
@@ -235,6 +236,18 @@ def _shape(
         raise
     except Exception as error:
         raise InputError(f"{what} {_failure(error, batch)}") from error
+
+
+def _check_outputs(outputs: Any, examples: int, what: str) -> None:
+    """`predict` must answer for every example it is asked about."""
+    if outputs is None:
+        raise InputError("`predict` returns None: is there a `return`?")
+    shape = getattr(outputs, "shape", None)
+    if shape is not None and shape[:1] != (examples,):
+        raise InputError(
+            f"`predict` on the {what} returns an array of shape {list(shape)} for "
+            f"{examples} examples; its first axis must be the example."
+        )
 
 
 def _check_labels(problem: Problem, source: Source, outputs: Any, what: str) -> None:

@@ -113,11 +113,7 @@ TARGETS = ("y", "targets", "target", "label", "labels")
 
 def general_loss(problem: Problem) -> Loss:
     """The loss in its most general signature, whatever the user wrote."""
-    if not callable(problem.loss):
-        raise InputError(
-            f"The loss is {type_name(problem.loss)}; it must be a function."
-        )
-    loss, count = problem.loss, positional(problem.loss)
+    loss, count = problem.loss, positional(problem.loss, "The loss")
     if count == 2:
         return lambda model, batch, key, state: (loss(model, batch), Aux(state))
     if count == 3:
@@ -130,10 +126,18 @@ def general_loss(problem: Problem) -> Loss:
     )
 
 
-def positional(fun: Callable[..., Any]) -> int:
+def positional(fun: Callable[..., Any], what: str = "The function") -> int:
     """How many positional arguments a function needs."""
+    if not callable(fun):
+        raise InputError(f"{what} is {type_name(fun)}; it must be a function.")
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    parameters = inspect.signature(fun).parameters.values()
+    try:
+        parameters = inspect.signature(fun).parameters.values()
+    except ValueError:  # some functions written in C have none
+        raise InputError(
+            f"{what} is `{fun!r}`, whose arguments cannot be told; call it in a function "
+            "of your own."
+        ) from None
     return sum(p.kind in kinds and p.default is p.empty for p in parameters)
 
 
@@ -148,7 +152,7 @@ def evaluator(problem: Problem) -> Callable[[PyTree, Batch, PyTree], dict[str, A
             return {"loss": loss(model, batch, jax.random.key(0), state)[0]}
 
         return by_loss
-    evaluate, count = problem.evaluate, positional(problem.evaluate)
+    evaluate, count = problem.evaluate, positional(problem.evaluate, "`evaluate`")
 
     def by_user(model: PyTree, batch: Batch, state: PyTree) -> dict[str, Any]:
         model = pytree.evaluation_mode(model)
@@ -162,7 +166,7 @@ def predictor(problem: Problem) -> Callable[[PyTree, PyTree, PyTree], PyTree] | 
     """A function `(model, x, state) -> outputs` in evaluation mode, if there is one."""
     if problem.predict is None:
         return None
-    predict, count = problem.predict, positional(problem.predict)
+    predict, count = problem.predict, positional(problem.predict, "`predict`")
 
     def run(model: PyTree, x: PyTree, state: PyTree) -> PyTree:
         model = pytree.evaluation_mode(model)
