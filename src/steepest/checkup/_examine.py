@@ -55,7 +55,10 @@ def examine(
 
 
 def retuned(rules: Sequence[Rule], limits: Mapping[str, float]) -> tuple[Rule, ...]:
-    """The rules with some thresholds replaced: `{"OPT001.product": 1.8}`."""
+    """The rules with some thresholds replaced: `{"OPT001.product": 1.8}`.
+
+    Raises `InputError` for a threshold that does not exist or is not a number.
+    """
     by_id = {rule.id: rule for rule in rules}
     for name, value in limits.items():
         rule_id, _, limit = name.partition(".")

@@ -11,6 +11,7 @@ import struct
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float
 
 from ..core.errors import InputError
 
@@ -36,7 +37,11 @@ def find(name: str, directory: str | os.PathLike[str] | None = None) -> Path:
 
 
 def read_idx(path: str | os.PathLike[str], sha256: str | None = None) -> np.ndarray:
-    """An array in the idx format of MNIST, gzipped or not."""
+    """An array in the idx format of MNIST, gzipped or not.
+
+    Raises `InputError` for a file that is missing, cut short or of another format, or
+    whose checksum is not `sha256`.
+    """
     raw = read_bytes(path, sha256)
     try:
         data = gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw
@@ -54,7 +59,11 @@ def read_idx(path: str | os.PathLike[str], sha256: str | None = None) -> np.ndar
 def read_npz(
     path: str | os.PathLike[str], sha256: str | None = None
 ) -> dict[str, np.ndarray]:
-    """The arrays of an npz file; one that would need unpickling is refused."""
+    """The arrays of an npz file by name.
+
+    Raises `InputError` for a file that is missing, damaged or would need unpickling, or
+    whose checksum is not `sha256`.
+    """
     read_bytes(path, sha256)
     try:
         with np.load(path, allow_pickle=False) as data:
@@ -65,7 +74,7 @@ def read_npz(
 
 def read_csv(
     path: str | os.PathLike[str], sha256: str | None = None, *, delimiter: str = ","
-) -> tuple[np.ndarray, tuple[str, ...]]:
+) -> tuple[Float[np.ndarray, "rows columns"], tuple[str, ...]]:
     """A table of numbers with one header line: `(rows × columns, names)`.
 
     An empty cell becomes NaN. Raises `InputError` that names the line of a bad cell.
@@ -91,7 +100,7 @@ def read_csv(
 
 
 def read_bytes(path: str | os.PathLike[str], sha256: str | None = None) -> bytes:
-    """The bytes of a file, after its checksum was found right."""
+    """The bytes of a file; `InputError` unless it is there and of the given checksum."""
     try:
         data = Path(path).read_bytes()
     except OSError as error:

@@ -104,7 +104,10 @@ def simple_models(problem: Problem) -> Baselines:
 def table(
     problem: Problem, which: str, task: str
 ) -> tuple[Float[np.ndarray, "n features"], Num[np.ndarray, "n ..."]]:
-    """Inputs as a table and targets, at most `MOST_EXAMPLES`, always the same ones."""
+    """Inputs as a table and targets, at most `MOST_EXAMPLES`, always the same ones.
+
+    `which` is `"data"` or `"validation"`. Raises `InputError` as `simple_models` does.
+    """
     x, y = examples(problem, which)
     x = np.asarray(x, np.float64).reshape(len(x), -1)
     if x.shape[1] > MOST_FEATURES:

@@ -1,4 +1,4 @@
-"""What the data are like, measured before anything is trained.
+"""What the data are like, measured before anything is trained: facts `data.*`.
 
 All of it is cheap: at most `MOST` examples are looked at, and what is a statistic of
 features is taken over all their entries in float64.
@@ -7,6 +7,7 @@ features is taken over all their entries in float64.
 from typing import Any
 
 import numpy as np
+from jaxtyping import Int
 
 from ...training import Problem, Recipe, Record
 from ...training.problem import first_batch, is_arrays, labels_of, split, task_of
@@ -134,7 +135,7 @@ def measure_order(y: Any, task: str, batch_size: int, record: Record) -> None:
     record.facts[name] = mean_entropy(classes) / reference if reference > 0 else 1.0
 
 
-def entropy(counts: np.ndarray) -> float:
+def entropy(counts: Int[np.ndarray, " classes"]) -> float:
     """The entropy of a histogram, in nats."""
     p = counts[counts > 0] / counts.sum()
     return float(-(p * np.log(p)).sum())

@@ -8,6 +8,8 @@ Facts that are written here:
   `{"paths": [...], "sizes": [...]}`, which is what "first layer" means to a program
   that has no layers;
 - `experiment.final`: the trained model's scores on the examples of the baselines.
+
+Reference: Goodfellow, Bengio & Courville (2016), Deep Learning, §§11.2, 11.5.
 """
 
 from typing import Any
@@ -47,7 +49,10 @@ def measure_after(
 
 
 def final_scores(fitted: Any, problem: Problem) -> dict[str, Any]:
-    """`{"metric", "train", "validation"}`; a score is a pair (value, sem)."""
+    """`{"metric", "train", "validation"}`; a score is a pair (value, sem).
+
+    Raises `InputError` where there is nothing to score: its message is the reason.
+    """
     if problem.predict is None:
         raise InputError("the problem has no `predict`")
     task = task_of(problem)

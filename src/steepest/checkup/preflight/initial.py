@@ -1,4 +1,11 @@
-"""The first state: the loss it gives, its weights, and how signals pass through it."""
+"""The first state: the loss it gives, its weights, and how signals pass through it.
+
+A model that knows nothing about K classes should lose log K, and one that predicts 0 the
+mean square of the targets. Units that begin alike stay alike. Weights of variance 1/n
+or 2/n keep the spread of what enters each non-linearity (`nn`).
+
+Reference: Goodfellow, Bengio & Courville (2016), Deep Learning, §8.4.
+"""
 
 import math
 from typing import Any

@@ -15,6 +15,7 @@ References
 """
 
 import numpy as np
+from jaxtyping import Float
 
 from ...training.record import Record
 from ..finding import Chart, Evidence, Finding, Prescription, Severity
@@ -157,8 +158,8 @@ def exploding(record: Record, limits: Limits) -> Finding | None:
 
 def depth_profile(
     record: Record,
-) -> tuple[np.ndarray, list[str], tuple[int, int]] | None:
-    """The early gradient of every weight array by depth, as RMS of an element."""
+) -> tuple[Float[np.ndarray, " layer"], list[str], tuple[int, int]] | None:
+    """The early gradient of every weight array by depth: RMS, paths, steps."""
     step, gradient, paths = layers(record, "layer.gradient_norm")
     depth = record.facts.get("experiment.depth")
     if len(paths) < 3 or not len(step):

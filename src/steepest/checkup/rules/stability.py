@@ -22,6 +22,7 @@ References
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float, Int
 
 from ...training.record import Record
 from .trend import early, layers, recipe_of
@@ -31,10 +32,10 @@ class Stability(NamedTuple):
     """Step size × sharpness along the run, and the limit that theory sets for it."""
 
     limit: float
-    series: str
-    steps: np.ndarray
-    product: np.ndarray
-    formula: str
+    series: str  # the sharpness that it was read from
+    steps: Int[np.ndarray, " time"]
+    product: Float[np.ndarray, " time"]
+    formula: str  # of the limit, for the reader of a report
 
 
 def stability_of(record: Record) -> Stability | None:

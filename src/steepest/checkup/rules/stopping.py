@@ -9,6 +9,7 @@ References
 """
 
 import numpy as np
+from jaxtyping import Float, Int
 
 from ...training.record import Record
 from ..finding import Chart, Evidence, Finding, Prescription, Severity
@@ -81,7 +82,11 @@ def stopped(record: Record, limits: Limits) -> Finding | None:
 
 
 def _too_late(
-    step: np.ndarray, value: np.ndarray, best: int, sem: float, limits: Limits
+    step: Int[np.ndarray, " time"],
+    value: Float[np.ndarray, " time"],
+    best: int,
+    sem: float,
+    limits: Limits,
 ) -> Finding:
     return Finding(
         rule="OPT006",

@@ -5,11 +5,19 @@ Every judgement about a run rests on three questions, asked here once:
 - *How far did it come?* `fall`: the loss at the start, at its best and at the end, in
   evaluation mode on training data where that was measured, else means over batches.
 - *Which way is it going?* `slope`: a line through the means of eight equal blocks.
-  Block means are nearly independent where single losses are not, so that the standard
-  error of the slope, from the scatter of the blocks about the line, can be believed.
+  Block means mᵢ are nearly independent where single losses are not, so that the
+  standard error of the slope, from the scatter rᵢ of the B blocks about the line,
+
+      slope = Σ tᵢmᵢ / Σ tᵢ²,   sem² = Σ rᵢ² / ((B − 2) Σ tᵢ²),              (1)
+
+  can be believed; t is the time of the blocks, centred.
 - *Did the run succeed?* `succeeded` and `failed` are not each other's opposites:
   between them lies a run that did something. Rules that name a cause ask for `failed`,
   or at least for not `succeeded`: a property that did no harm is no fault.
+
+References
+    Flyvbjerg & Petersen (1989), Error estimates on averages of correlated data.  -- (1)
+    Goodfellow, Bengio & Courville (2016), Deep Learning, §11.4.
 """
 
 from typing import Any, NamedTuple
@@ -92,7 +100,7 @@ def running(value: Float[np.ndarray, " time"], n: int) -> Float[np.ndarray, " bl
 
 
 def slope(value: Float[np.ndarray, " time"]) -> Slope:
-    """The change of a series over its length, by a line through block means."""
+    """The change of a series over its length, by the line (1) through block means."""
     blocks = min(BLOCKS, len(value))
     if blocks < 3:
         return Slope(0.0, float("inf"))
@@ -220,7 +228,9 @@ def learning_rate(record: Record) -> float:
     return float(rate) if isinstance(rate, int | float) else float("nan")
 
 
-def layers(record: Record, series: str) -> tuple[np.ndarray, np.ndarray, list[str]]:
+def layers(
+    record: Record, series: str
+) -> tuple[Int[np.ndarray, " time"], Float[np.ndarray, "time layer"], list[str]]:
     """A series of one value a parameter array, for weight arrays alone, by depth.
 
     Returns steps, values `(time, layer)` and paths. Without the fact

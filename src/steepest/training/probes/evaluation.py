@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, PyTree
+from jaxtyping import Array, Float, PyTree
 
 from ..batches import examples_in
 from ..problem import (
@@ -70,7 +70,9 @@ def prepare(context: Context) -> Measure:
     return run
 
 
-def error_of(metric: str, mean: float, each: np.ndarray, examples: int) -> float:
+def error_of(
+    metric: str, mean: float, each: Float[np.ndarray, " batches"], examples: int
+) -> float:
     """The standard error: binomial for an accuracy, from the batches otherwise."""
     if metric == "accuracy":
         return math.sqrt(max(mean * (1 - mean), 1 / examples) / examples)
