@@ -69,7 +69,7 @@ def fit(
 
     - `probes`: measurements to take on the way; `()` for none.
     - `budget`: the share of the training time that probes may take. They measure at the
-      beginning and at the end whatever it is.
+      beginning, once more to learn what that costs, and at the end, whatever it is.
     - `allowance`: seconds that they may take beside, spread over the run.
     - `seconds`: stop after so long; the record says `ended = "out of time"`.
     - `checkpoint`: a directory. The run saves itself there every `every` updates (about

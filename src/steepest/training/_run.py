@@ -239,9 +239,10 @@ class Run:
             self.ahead = (self.step, self.order.block(self.step, self.length))
         outcome = jax.device_get(self.log.outcome)
         losses, norms = outcome.loss[:count], outcome.gradient_norm[:count]
-        # At a scale of 1 there is nothing left to halve: the gradient is not finite.
-        overflow = ~np.isfinite(norms) & (outcome.scale[:count] <= 1)
-        bad = ~np.isfinite(losses) | overflow
+        bad = ~np.isfinite(norms)
+        if outcome.scale is not None:  # an overflow is cured by halving, down to 1
+            bad &= outcome.scale[:count] <= 1
+        bad |= ~np.isfinite(losses)
         fine = int(np.argmax(bad)) if bad.any() else count
         steps = np.arange(first, first + fine)
         series = {
@@ -249,7 +250,7 @@ class Run:
             "gradient_norm": norms[:fine],
             "learning_rate": rates(self.recipe, self.total or 1, steps, self.length),
         }
-        if self.recipe.precision == "float16":
+        if outcome.scale is not None:
             series["loss_scale"] = outcome.scale[:fine]
         for name, values in outcome.metrics.items():
             series[f"metric.{name}"] = values[:fine]

@@ -102,7 +102,9 @@ def optimiser(recipe: Recipe, total: int) -> optax.GradientTransformation:
             *clip,
             OPTIMISERS[recipe.optimizer](recipe),
             *decay,
-            optax.scale_by_learning_rate(rate(recipe, total)),
+            optax.scale_by_learning_rate(
+                recipe.learning_rate if constant(recipe) else rate(recipe, total)
+            ),
         )
     )
 
@@ -135,13 +137,18 @@ def rate(recipe: Recipe, total: int) -> Schedule:
     return optax.join_schedules([rise, rest], [recipe.warmup])
 
 
+def constant(recipe: Recipe) -> bool:
+    """Whether the learning rate is one number."""
+    number = not callable(recipe.learning_rate)
+    return number and recipe.schedule == "constant" and not recipe.warmup
+
+
 def rates(recipe: Recipe, total: int, steps: Any, length: int) -> Any:
     """The learning rates of at most `length` updates; NaN where the recipe has none."""
     if not isinstance(recipe.optimizer, str):
         return np.full(len(steps), np.nan, np.float32)
-    peak = recipe.learning_rate
-    if not callable(peak) and recipe.schedule == "constant" and not recipe.warmup:
-        return np.full(len(steps), peak, np.float32)
+    if constant(recipe):
+        return np.full(len(steps), recipe.learning_rate, np.float32)
     padded = np.resize(np.asarray(steps, np.int32), length)  # one shape, one program
     return np.asarray(_rates(recipe, total)(padded), np.float32)[: len(steps)]
 
