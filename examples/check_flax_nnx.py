@@ -4,7 +4,7 @@
 # An NNX module is passed as it is. Its `Param` variables train; the statistics of
 # BatchNorm and the counts of the random streams change as the model is called, and the
 # run carries them along. Where the model predicts, it is put into evaluation mode.
-# Needs Flax: `pip install steepest[flax]`.
+# Needs Flax: `pip install ".[flax]"`.
 
 # %%
 import jax

@@ -100,7 +100,7 @@ def check(
         )
         explain_missing(record)
     with stage("looking back"):
-        experiments.measure_after(fitted, problem, recipe, record)
+        experiments.measure_after(fitted, problem, record)
         mistakes = mistakes_of(problem, fitted)
     with stage("judging"):
         examination = examine(record, rules, limits=limits, silence=silence)

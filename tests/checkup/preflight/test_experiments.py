@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from small import by_loss, classes, classifier, net, numbers, weights
 
-from steepest import InputError, Problem, Recipe, Record
+from steepest import InputError, Problem, Record
 from steepest.checkup.preflight import experiments
 from steepest.checkup.preflight._note import note
 
@@ -107,7 +107,7 @@ def test_a_regression_is_scored_by_the_share_of_variance():
 def test_without_predict_there_are_no_scores_and_the_reason_is_kept():
     record = Record()
     problem = by_loss(lambda p, b: jnp.mean(net(p, b[0])))
-    experiments.measure_after(fitted(None), problem, Recipe(), record)
+    experiments.measure_after(fitted(None), problem, record)
     assert "no `predict`" in record.missing["experiment.final"]
 
 

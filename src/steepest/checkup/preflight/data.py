@@ -31,14 +31,14 @@ def measure(problem: Problem, recipe: Recipe, record: Record) -> None:
     record.facts["data.task"] = task
     if x is not None:
         record.facts["data.examples"] = len(x)
-    record.facts["data.nonfinite"] = nonfinite(problem, batch, x, y)
+    record.facts["data.nonfinite"] = nonfinite(problem, x, y)
     measure_inputs(x, record)
     measure_targets(y, task, record)
     measure_order(y, task, recipe.batch_size, record)
-    measure_overlap(problem, x, y, record)
+    measure_overlap(problem, x, record)
 
 
-def nonfinite(problem: Problem, batch: Any, x: Any, y: Any) -> dict[str, Any]:
+def nonfinite(problem: Problem, x: Any, y: Any) -> dict[str, Any]:
     """How many inputs and targets are NaN or infinite, and the first row with one."""
     result: dict[str, Any] = {"count": 0, "rows": 0, "first": None, "where": ""}
     sets = [("inputs", x), ("targets", y)]
@@ -141,7 +141,7 @@ def entropy(counts: Int[np.ndarray, " classes"]) -> float:
     return float(-(p * np.log(p)).sum())
 
 
-def measure_overlap(problem: Problem, x: Any, y: Any, record: Record) -> None:
+def measure_overlap(problem: Problem, x: Any, record: Record) -> None:
     """Rows, and groups, that stand on both sides of the split.
 
     Discrete data repeat themselves by nature, so the share of held-out rows that are in

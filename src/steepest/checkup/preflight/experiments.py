@@ -41,9 +41,7 @@ def measure(problem: Problem, recipe: Recipe, record: Record) -> None:
     )
 
 
-def measure_after(
-    fitted: Any, problem: Problem, recipe: Recipe, record: Record
-) -> None:
+def measure_after(fitted: Any, problem: Problem, record: Record) -> None:
     """Score the trained model (a `Fitted`) on the examples of the baselines."""
     note(record, "experiment.final", lambda: final_scores(fitted, problem))
 

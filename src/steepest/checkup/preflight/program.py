@@ -35,7 +35,7 @@ def measure(problem: Problem, recipe: Recipe, record: Record) -> None:
     without = "the first loss is zero or not a number"
     note(record, "program.batch_growth", lambda: batch_growth(problem), without)
     without = "it takes a regression with `predict`"
-    note(record, "program.output_range", lambda: output_range(problem, r), without)
+    note(record, "program.output_range", lambda: output_range(problem), without)
 
 
 def broadcast(problem: Problem, r: Reading) -> Fact:
@@ -101,7 +101,7 @@ def batch_growth(problem: Problem) -> float | None:
     return float(both / once)
 
 
-def output_range(problem: Problem, r: Reading) -> dict[str, Any] | None:
+def output_range(problem: Problem) -> dict[str, Any] | None:
     """The range of the last operation of `predict`, and that of the targets."""
     if task_of(problem) != "regression":
         return None
