@@ -514,7 +514,7 @@ def outputs(head, target):
         predict=problem.predict,
     )
     record = Record(facts={})
-    fact = program.output_range(problem, None)  # type: ignore[arg-type]
+    fact = program.output_range(problem)
     record.facts["program.output_range"] = fact
     return fact, judge("PRG001", record) is not None
 
