@@ -20,7 +20,7 @@ Limits = Mapping[str, float]
 class Rule:
     """One rule. Users add their own: `check(problem, rules=RULES + (mine,))`."""
 
-    id: str  # "DAT001": a family (`rank.STAGES`) and a number
+    id: str  # "DAT001": a family (`rank.STAGES`, or your own) and a number
     title: str  # "Non-finite values in the data"
     severity: Severity  # the gravest it gives
     judge: Callable[[Record, Limits], Finding | None]
