@@ -34,7 +34,7 @@ from steepest.problems.controls import CONTROLS
 
 
 CALIBRATION = ("digits/mlp", "breast-cancer/mlp", "diabetes/mlp")
-DRAWS = 60  # sick, and as many healthy twins / 2
+DRAWS = 60  # sick programs; half as many healthy twins
 
 
 class Outcome(NamedTuple):
