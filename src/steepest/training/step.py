@@ -105,15 +105,16 @@ def like(old: PyTree, new: PyTree) -> PyTree:
 
 def make_step(program: Program) -> Callable[[Carry, Any, Any], tuple[Carry, Outcome]]:
     """`step(carry, batches, key)`, where `batches` has a leading axis of length A."""
-    scaled = program.precision == "float16"
 
     def gradient(carry: Carry, rest: Any, state: Any, batch: Any, key: Any) -> Any:
         def objective(params: PyTree) -> Any:
             value, aux = loss_of(program, params, rest, state, batch, key)
-            return value * carry.scale if scaled else value, (value, aux)
+            scaled = value if carry.scale is None else value * carry.scale
+            return scaled, (value, aux)
 
         (_, (value, aux)), g = jax.value_and_grad(objective, has_aux=True)(carry.params)
-        return value, aux, g
+        # Of a complex parameter JAX gives ∂L/∂w, whose conjugate points uphill.
+        return value, aux, jax.tree.map(jnp.conj, g)
 
     def step(carry: Carry, batches: Any, key: Any) -> tuple[Carry, Outcome]:
         count = jax.tree.leaves(batches)[0].shape[0]
@@ -124,13 +125,13 @@ def make_step(program: Program) -> Callable[[Carry, Any, Any], tuple[Carry, Outc
             )
         else:
             value, (rest, state, metrics), g = accumulate(carry, batches, key, count)
-        if scaled:
+        if carry.scale is not None:
             g = jax.tree.map(lambda x: x / carry.scale, g)
         norm = global_norm(g)
         updates, moments = program.optimiser.update(g, carry.moments, carry.params)
         params = optax.apply_updates(carry.params, updates)
         new = Carry(params, rest, state, moments, carry.scale, carry.good)
-        if scaled:
+        if carry.scale is not None:
             new = rescale(carry, new, jnp.isfinite(norm))
         return new, Outcome(value, norm, carry.scale, metrics)
 
@@ -160,6 +161,7 @@ def global_norm(g: PyTree) -> Float[Array, ""]:
 
 def rescale(old: Carry, new: Carry, finite: Array) -> Carry:
     """Keep the old carry if the gradient overflowed, and adapt the loss scale."""
+    assert old.scale is not None and old.good is not None
     kept = jax.tree.map(lambda o, n: jnp.where(finite, n, o), old[:4], new[:4])
     good = jnp.where(finite, old.good + 1, 0)
     grow = good >= PATIENCE
