@@ -9,6 +9,7 @@ References
 """
 
 import numpy as np
+from jaxtyping import Float
 
 from ...training.record import Record
 from ..finding import Chart, Evidence, Finding, Prescription, Severity
@@ -91,6 +92,11 @@ def oscillation(record: Record, limits: Limits) -> Finding | None:
     )
 
 
+def scatter(value: Float[np.ndarray, " time"], n: int) -> float:
+    """The noise of a mean over n neighbours, from differences, which a trend leaves."""
+    return float(np.median(np.abs(np.diff(value))) / 0.954 / np.sqrt(n))
+
+
 def divergence(record: Record, limits: Limits) -> Finding | None:
     """The loss ends far above where it has been."""
     f = fall(record)
@@ -101,14 +107,11 @@ def divergence(record: Record, limits: Limits) -> Finding | None:
     means = running(value, n)
     scale = max(f.range, 0.05 * abs(f.first), 1e-12)
     last, best, first = f.last, f.best, f.first
-    if f.series != "loss" or record.meta.get("ended") == "non-finite":
-        # Every update is seen by the batch loss, also the last ones before a NaN.
-        if len(means) and means[-1] - means.min() > 3 * np.std(
-            value[:n] if n > 1 else 0
-        ):
+    if record.meta.get("ended") == "non-finite" and len(value):
+        # The last updates before a NaN are seen by the batch loss alone.
+        if len(means) > 2 and means[-1] - means.min() > 3 * scatter(value, n):
             last = max(last, float(means[-1]))
-        if record.meta.get("ended") == "non-finite" and len(value):
-            last = max(last, float(value[-1]))
+        last = max(last, float(value[-1]))
     rise = (last - best) / scale
     above = (last - first) / max(abs(first), 1e-12)
     noise = 3 * f.sem

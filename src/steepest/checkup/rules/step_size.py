@@ -137,6 +137,8 @@ def too_small(record: Record, limits: Limits) -> Finding | None:
     evidence: list[Evidence] = []
     factor = 10.0
     rate = early_rate(record)
+    if rate is not None and rate[0] >= limits["usual"]:
+        return None  # whatever the curvature, such steps get somewhere
     if rate is not None and rate[0] < limits["update"]:
         evidence.append(
             Evidence(
@@ -302,13 +304,14 @@ RULES: tuple[Rule, ...] = (
         severity=Severity.HIGH,
         judge=too_small,
         needs=("loss", "learning_rate"),
-        limits={"update": 2e-4, "product": 0.02, "progress": 0.6},
+        limits={"update": 2e-4, "usual": 1e-3, "product": 0.02, "progress": 0.6},
         doc=(
             "`progress`: at most this share of the training loss was removed. "
             "`update`: relative update of the fastest layer, early median. `product`: "
             "step size × sharpness in units of the stability limit. Both small, or one "
-            "of them by a further factor of three. Silent when the gradient itself "
-            "fell below a twentieth, or the loss came to rest by itself. Look-alikes: warm-up, a run that is done, a "
+            "of them by a further factor of three. Silent from a relative update of "
+            "`usual` on, when the gradient itself fell below a twentieth, and when the "
+            "loss came to rest by itself. Look-alikes: warm-up, a run that is done, a "
             "plateau."
         ),
         explains=("SIG005", "OPT005", "OPT006", "GEN002"),

@@ -17,7 +17,7 @@ from ..rule import Limits, Rule
 from .trend import cut_short, failed, fall, finite, recipe_of, slope, succeeded
 
 
-SHORT = 8  # updates: a slope is read from no fewer
+SHORT = 6  # measurements: half a run has no fewer
 
 
 def stopped(record: Record, limits: Limits) -> Finding | None:
@@ -38,15 +38,17 @@ def stopped(record: Record, limits: Limits) -> Finding | None:
         held = slope(value[len(value) // 2 :]) if len(value) >= 8 else None
         if held is not None and held.change > 0:
             return None
-    _, value = finite(record, "loss")
-    late = value[-max(SHORT, len(value) // 4) :]
-    if len(late) < SHORT or f.range <= 0 or succeeded(record):
+    if f.range <= 0 or succeeded(record):
         return None
     if cut_short(record):  # by the budget of the check, not by the recipe
         return None
+    late = last_quarter(record)
+    if late is None:
+        return None
     s = slope(late)
     gain = -s.change / max(abs(f.last), 1e-12)
-    if gain < limits["gain"] or -s.change < 3 * s.sem:
+    least = limits["failing"] if failed(record) else limits["gain"]
+    if gain < least or -s.change < 3 * s.sem:
         return None
     return Finding(
         rule="OPT006",
@@ -57,9 +59,9 @@ def stopped(record: Record, limits: Limits) -> Finding | None:
         ),
         evidence=(
             Evidence(
-                "fall of the batch loss over the last quarter ÷ its value",
+                "fall of the loss over the last quarter ÷ its value",
                 gain,
-                limits["gain"],
+                least,
                 (int(0.75 * f.steps[1]), f.steps[1]),
                 error=s.sem / max(abs(f.last), 1e-12),
             ),
@@ -79,6 +81,17 @@ def stopped(record: Record, limits: Limits) -> Finding | None:
         refutation="Twice the updates that do not lower the validation loss.",
         chart=Chart("loss"),
     )
+
+
+def last_quarter(record: Record) -> Float[np.ndarray, " time"] | None:
+    """The last quarter of the training loss: on fixed data, where it was measured often
+    enough, for that has no sampling noise; else batch by batch. None if it is short."""
+    for name in ("train.loss", "loss"):
+        if name in record:
+            _, value = finite(record, name)
+            if len(value) >= 2 * SHORT:
+                return value[-max(SHORT // 2, len(value) // 4) :]
+    return None
 
 
 def _too_late(
@@ -137,10 +150,11 @@ RULES: tuple[Rule, ...] = (
         severity=Severity.MEDIUM,
         judge=stopped,
         needs=("loss",),
-        limits={"gain": 0.15, "late": 0.5},
+        limits={"gain": 0.15, "failing": 0.05, "late": 0.5},
         doc=(
-            "`gain`: the batch loss still falls by this share of its value over the "
-            "last quarter, three standard errors from flat. `late`: the validation "
+            "`gain`: the training loss still falls by this share of its value over the "
+            "last quarter, three standard errors from flat; `failing`: the same where "
+            "the model is still worse than a simple one. `late`: the validation "
             "loss was best before this share of the run and has risen by a tenth and "
             "two standard errors. Advice, unless the run failed."
         ),
