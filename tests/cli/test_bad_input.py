@@ -182,6 +182,32 @@ PROGRAMS = {
         "problem = make(predict=lambda m, x: apply(m, x).T)",
         "shape [2, 32] for 32 examples; its first axis must be the example",
     ),
+    "evaluate without a loss": (
+        "problem = make(evaluate=lambda m, b: {'accuracy': loss(m, b)})",
+        "returns accuracy, and no",
+    ),
+    "evaluate with vectors": (
+        "problem = make(evaluate=lambda m, b: b[0][:, 0])",
+        "`evaluate` returns `loss` of shape [32]",
+    ),
+    "task": ("problem = make(task='clasification')", "`task` must be one of"),
+    "groups": ("problem = make(groups=5)", "`groups` must be a pair"),
+    "groups too few": (
+        "problem = make(groups=(y[1:], y))",
+        "shape [63] for 64 examples",
+    ),
+    "masked": ("problem = make(data=(np.ma.masked_array(x), y))", "a masked array"),
+    "keys": (
+        "problem = make(data=(jax.random.split(jax.random.key(0), 64), y))",
+        "only numbers can be trained on",
+    ),
+    "donated": (
+        """
+        problem = make()
+        model["W"].delete()
+        """,
+        "given away to an earlier call",
+    ),
     "evaluate": (
         "problem = make(evaluate=lambda m, b: m['V'])",
         "`evaluate` on the training data cannot be computed",

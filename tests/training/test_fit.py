@@ -282,3 +282,42 @@ def test_an_expensive_probe_is_taken_seldom(problem):
     # the first, the first timing and the last are taken whatever the budget is
     assert len(record["slow"].step) <= 3 + 2 * allowed
     assert record.meta["overhead"] > 0
+
+
+def test_complex_parameters_go_downhill():
+    target = jnp.asarray([1 + 2j, -3 - 1j], jnp.complex64)
+
+    def distance(model, batch):
+        return jnp.mean(batch) * 0 + jnp.sum(jnp.abs(model["w"] - target) ** 2)
+
+    start = {"w": jnp.zeros(2, jnp.complex64)}
+    problem = Problem(start, distance, np.ones((8, 1), np.float32))
+    recipe = Recipe("sgd", 0.1, steps=100)
+    model = fit(problem, recipe, probes=()).fitted.model
+    np.testing.assert_allclose(model["w"], target, atol=1e-5)
+
+
+def test_a_loss_may_be_a_python_number():
+    problem = Problem(network(), lambda model, batch: 1.0, regression())
+    record = fit(problem, Recipe(steps=3), probes=()).record
+    np.testing.assert_array_equal(record["loss"].value, 1.0)
+
+
+def test_what_fails_while_the_program_runs_is_told_in_one_sentence():
+    def fails(value):
+        raise RuntimeError("the disk is gone")
+
+    def loss(model, batch):
+        value = squared(model, batch)
+        shape = jax.ShapeDtypeStruct((), jnp.float32)
+        return value + jax.pure_callback(fails, shape, jax.lax.stop_gradient(value))
+
+    with pytest.raises(InputError, match=r"fails while it runs.*the disk is gone"):
+        fit(Problem(network(), loss, regression()), Recipe(steps=3), probes=())
+
+
+def test_a_recipe_and_a_problem_are_told_from_other_things(problem):
+    with pytest.raises(InputError, match=r"`steepest\.Recipe` is needed .* a dict"):
+        fit(problem, {"learning_rate": 1.0})
+    with pytest.raises(InputError, match=r"`steepest\.Problem` is needed .* a str"):
+        fit("digits/mlp")

@@ -191,7 +191,15 @@ def test_a_recipe_is_plain_data():
         ({"learning_rate": -1.0}, "`learning_rate` must be"),
         ({"learning_rate": float("nan")}, "`learning_rate` must be"),
         ({"clip_norm": 0.0}, "`clip_norm` must be"),
-        ({"warmup": -1}, "cannot be negative"),
+        ({"warmup": -1}, "`warmup` must be a number, 0 or more, not -1"),
+        ({"momentum": "a lot"}, "`momentum` must be a number"),
+        ({"batch_size": 16.0}, "`batch_size` must be a whole number, not 16.0"),
+        ({"seed": -1}, "`seed` must lie between 0"),
+        ({"seed": 2**40}, "`seed` must lie between 0"),
+        ({"seed": None}, "`seed` must be a whole number"),
+        ({"optimizer": optax.adam}, "is a function; give a name, or .* called"),
+        ({"learning_rate": lambda step: None}, "must return a number"),
+        ({"learning_rate": lambda: 0.1}, "schedule .* cannot be computed: TypeError"),
     ],
 )
 def test_a_recipe_that_no_run_could_follow_is_refused(change, message):

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import jax
 from jax.sharding import Mesh
 
 from ..core.errors import InputError
@@ -108,7 +109,13 @@ def fit(
                 checkpoints.latest(saving.directory, run.carry, recipe), schedule
             )
     with listening(run.critical):
-        ended = _train(run, schedule, seconds, saving, progress)
+        try:
+            ended = _train(run, schedule, seconds, saving, progress)
+        except jax.errors.JaxRuntimeError as error:  # out of memory, a failing callback
+            last = str(error).strip().splitlines()[-1]
+            raise InputError(
+                f"The program fails while it runs, after {run.step} updates: {last}"
+            ) from error
         run.finish(ended, schedule)
     return Fit(run.fitted(), run.record)
 

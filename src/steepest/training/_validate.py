@@ -9,7 +9,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import jax
 import jax.numpy as jnp
@@ -18,11 +18,14 @@ from jaxtyping import PyTree
 
 from ..core import pytree
 from ..core.errors import InputError, in_short, type_name
+from ._calls import deleted
+from .fitted import is_key
 from .problem import (
     Aux,
     Batch,
     Problem,
     Source,
+    Task,
     evaluator,
     first_batch,
     general_loss,
@@ -46,11 +49,26 @@ TRACED = (
 
 def validate(problem: Problem, recipe: Recipe) -> None:
     """Raise `InputError`, with the cure, for a program that cannot be trained."""
+    for value, kind in ((problem, Problem), (recipe, Recipe)):
+        if not isinstance(value, kind):
+            raise InputError(
+                f"A `steepest.{kind.__name__}` is needed where {type_name(value)} stands."
+            )
     check(recipe)
+    if problem.task not in (None, *get_args(Task)):
+        raise InputError(
+            f"`task` must be one of {', '.join(get_args(Task))}, not {problem.task!r}."
+        )
     taken = pytree.trainable(problem.model)
+    if deleted(problem.model):
+        raise InputError(
+            "An array of the model has been given away to an earlier call (donated); "
+            "pass the arrays that the call returned."
+        )
     _check_source(problem, problem.data, "training data")
     if problem.validation is not None:
         _check_source(problem, problem.validation, "validation data")
+    _check_groups(problem)
     batch = first_batch(problem, recipe.batch_size)
     loss = general_loss(problem)
 
@@ -158,6 +176,14 @@ def _check_source(problem: Problem, source: Source, what: str) -> None:
             raise InputError(
                 f"The {what} are Python lists; give arrays: `np.asarray(x, np.float32)`."
             )
+    for leaf in leaves:
+        if hasattr(leaf, "toarray"):
+            raise InputError(f"The {what} hold a sparse array; give `.toarray()`.")
+        if isinstance(leaf, np.ma.MaskedArray):
+            raise InputError(
+                f"The {what} hold a masked array; give `.filled(value)`, or leave out "
+                "the examples with masked values."
+            )
     if any(hasattr(leaf, "shape") and not hasattr(leaf, "dtype") for leaf in leaves):
         raise InputError(
             f"The {what} hold a {type(leaves[0]).__name__}; give arrays: `.to_numpy()`."
@@ -182,10 +208,36 @@ def _check_source(problem: Problem, source: Source, what: str) -> None:
     if sizes == {0}:
         raise InputError(f"The {what} are empty: the first axis has length 0.")
     for leaf in jax.tree.leaves(source):
-        if np.asarray(leaf[:1]).dtype.kind not in "biuf" and leaf.dtype != jnp.bfloat16:
+        key = isinstance(leaf, jax.Array) and is_key(leaf)
+        if key or not _numeric(np.asarray(leaf[:1]).dtype):
             raise InputError(
                 f"The {what} hold an array of type {leaf.dtype}; only numbers can be "
                 "trained on. Encode it first."
+            )
+
+
+def _numeric(dtype: Any) -> bool:
+    return dtype.kind in "biuf" or dtype == jnp.bfloat16
+
+
+def _check_groups(problem: Problem) -> None:
+    """A group for every example, in training and held out."""
+    if problem.groups is None:
+        return
+    groups: Any = problem.groups
+    if not isinstance(groups, tuple | list) or len(groups) != 2:
+        raise InputError(
+            "`groups` must be a pair: the groups of the training examples, and those of "
+            "the validation examples."
+        )
+    for mine, source in zip(groups, (problem.data, problem.validation), strict=True):
+        if source is None or not is_arrays(source):
+            continue
+        examples = jax.tree.leaves(source)[0].shape[0]
+        if np.shape(mine) != (examples,):
+            raise InputError(
+                f"`groups` has an array of shape {list(np.shape(mine))} for {examples} "
+                "examples; give one group for each."
             )
 
 
@@ -200,9 +252,9 @@ def _check_evaluation(problem: Problem, taken: pytree.Trainable, size: int) -> N
         if source is None or not is_arrays(source):
             continue
         batch = first_batch(problem, size, source)
-        _shape(
-            taken, evaluate, batch, problem.state, batch, f"{_judge(problem)} {what}"
-        )
+        judged = f"{_judge(problem)} {what}"
+        scores = _shape(taken, evaluate, batch, problem.state, batch, judged)
+        _check_scores(scores)
         x, _ = split(problem, batch)
         if predict is None or x is None:
             continue
@@ -211,6 +263,21 @@ def _check_evaluation(problem: Problem, taken: pytree.Trainable, size: int) -> N
         )
         _check_outputs(out, jax.tree.leaves(batch)[0].shape[0], what)
         _check_labels(problem, source, out, what)
+
+
+def _check_scores(scores: dict[str, Any]) -> None:
+    """`evaluate` must give scalars, and the loss among them."""
+    if "loss" not in scores:
+        raise InputError(
+            f"`evaluate` returns {', '.join(map(str, scores)) or 'nothing'}, and no "
+            '`"loss"`; return the scalar loss, or a dict that holds it.'
+        )
+    for name, value in scores.items():
+        if np.shape(value) != ():
+            raise InputError(
+                f"`evaluate` returns `{name}` of shape {list(np.shape(value))}; it must "
+                "be a scalar. Take its mean over the batch."
+            )
 
 
 def _judge(problem: Problem) -> str:

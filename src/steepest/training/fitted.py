@@ -59,7 +59,7 @@ def pack(tree: PyTree) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """The leaves of a pytree as arrays by path; random keys as their bits."""
     arrays, keys = {}, {}
     for name, leaf in zip(_names(tree), jax.tree.leaves(tree), strict=True):
-        if _is_key(leaf):
+        if is_key(leaf):
             keys[name] = str(jax.random.key_impl(leaf))
             leaf = jax.random.key_data(leaf)
         arrays[name] = np.asarray(leaf)
@@ -92,7 +92,7 @@ def unpack(packed: archive.Archive, like: PyTree, path: Any) -> PyTree:
                 f"`{path}` was written for another model: `{name}` has shape "
                 f"{list(value.shape)} there and {list(np.shape(leaf))} here."
             )
-        if _is_key(leaf) or value.dtype != jax.numpy.asarray(leaf).dtype:
+        if is_key(leaf) or value.dtype != jax.numpy.asarray(leaf).dtype:
             raise InputError(
                 f"`{path}` was written for another model: `{name}` is {value.dtype} "
                 f"there and {leaf.dtype} here."
@@ -101,7 +101,7 @@ def unpack(packed: archive.Archive, like: PyTree, path: Any) -> PyTree:
     return jax.tree.unflatten(jax.tree.structure(like), new)
 
 
-def _is_key(leaf: Any) -> bool:
+def is_key(leaf: Any) -> bool:
     return hasattr(leaf, "dtype") and jax.dtypes.issubdtype(
         leaf.dtype, jax.dtypes.prng_key
     )

@@ -16,7 +16,7 @@ import numpy as np
 import optax
 from jaxtyping import PyTree
 
-from ..core.errors import InputError
+from ..core.errors import InputError, in_short, type_name
 
 
 Schedule = optax.Schedule
@@ -190,10 +190,16 @@ def describe(recipe: Recipe) -> dict[str, Any]:
 
 def check(recipe: Recipe) -> None:
     """Raise `InputError` for a recipe that no run could follow."""
-    if isinstance(recipe.optimizer, str) and recipe.optimizer not in OPTIMISERS:
+    named = isinstance(recipe.optimizer, str)
+    if named and recipe.optimizer not in OPTIMISERS:
         raise InputError(
             f"There is no optimiser {recipe.optimizer!r}; choose one of "
             f"{', '.join(OPTIMISERS)}, or give an Optax transformation."
+        )
+    if not named and not isinstance(recipe.optimizer, optax.GradientTransformation):
+        raise InputError(
+            f"The optimiser is {type_name(recipe.optimizer)}; give a name, or an Optax "
+            "transformation such as `optax.adam(1e-3)`, called."
         )
     if recipe.precision not in ("float32", "bfloat16", "float16"):
         raise InputError(
@@ -203,17 +209,48 @@ def check(recipe: Recipe) -> None:
         raise InputError(
             f"`schedule` must be constant, cosine or linear, not {recipe.schedule!r}."
         )
-    positive = {"batch_size": 1, "accumulate": 1, "epochs": 0, "steps": 1}
-    for name, least in positive.items():
+    for name in ("batch_size", "accumulate", "steps", "warmup", "seed"):
         value = getattr(recipe, name)
-        bad = value is not None and not (value >= least and value > 0)
-        if bad or (isinstance(value, float) and not math.isfinite(value)):
-            raise InputError(f"`{name}` must be a positive number, not {value}.")
+        if not (
+            isinstance(value, int | np.integer) or (name == "steps" and value is None)
+        ):
+            raise InputError(f"`{name}` must be a whole number, not {value!r}.")
+    for name in ("batch_size", "accumulate", "steps", "epochs"):
+        value = getattr(recipe, name)
+        if not ((name == "steps" and value is None) or (_number(value) and value > 0)):
+            raise InputError(f"`{name}` must be a positive number, not {value!r}.")
     for name in ("learning_rate", "clip_norm"):
         value = getattr(recipe, name)
-        if value is None or callable(value):
+        unused = value is None and (name == "clip_norm" or not named)
+        if unused or callable(value):
             continue
-        if not (isinstance(value, int | float) and 0 < value < math.inf):
-            raise InputError(f"`{name}` must be a positive number, not {value}.")
-    if recipe.warmup < 0 or recipe.weight_decay < 0:
-        raise InputError("`warmup` and `weight_decay` cannot be negative.")
+        if not (_number(value) and value > 0):
+            raise InputError(f"`{name}` must be a positive number, not {value!r}.")
+    for name in ("warmup", "weight_decay", "momentum", "beta1", "beta2", "epsilon"):
+        value = getattr(recipe, name)
+        if not (_number(value) and value >= 0):
+            raise InputError(f"`{name}` must be a number, 0 or more, not {value!r}.")
+    if not 0 <= recipe.seed < 2**32:
+        raise InputError(f"`seed` must lie between 0 and 2³² − 1, not {recipe.seed}.")
+    if callable(recipe.learning_rate):
+        _check_schedule(recipe.learning_rate)
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float | np.number) and math.isfinite(value)
+
+
+def _check_schedule(schedule: Schedule) -> None:
+    """A schedule of the user's must give a number for the number of updates done."""
+    try:
+        with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+            at = jax.eval_shape(schedule, jax.ShapeDtypeStruct((), jnp.int32))
+    except Exception as error:
+        raise InputError(
+            f"The schedule of the learning rate cannot be computed: {in_short(error)}"
+        ) from error
+    if getattr(at, "shape", None) != ():
+        raise InputError(
+            "The schedule of the learning rate must return a number for the number of "
+            f"updates done, not {at!r}."
+        )

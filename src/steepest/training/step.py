@@ -84,7 +84,7 @@ def loss_of(
     aux = Aux(*aux)
     rest = like(rest, program.taken.split(model)[1])  # NNX changes it in place
     state = like(state, aux.state)
-    return value.astype(jnp.float32), (rest, state, dict(aux.metrics))
+    return jnp.asarray(value).astype(jnp.float32), (rest, state, dict(aux.metrics))
 
 
 def narrow(tree: PyTree, dtype: Any) -> PyTree:
