@@ -173,24 +173,25 @@ def attention() -> Case:
     train, held = sets.stratified(
         replace(dataset, inputs=dataset.inputs.reshape(-1, 8, 8) / 16), 0.2
     )
-    q, k, v, o = keys(4)
+    q, k, v, m, o = keys(5)
     params = {
         "query": draw(q, 8, 16) / 1.4,
         "key": draw(k, 8, 16) / 1.4,
         "value": draw(v, 8, 16),
+        "mixed": draw(m, 8, 16),
         "out": draw(o, 128, 10) / 1.4,
     }
 
     def apply(params: PyTree, x: Array) -> Array:
         scores = jnp.einsum("nid,njd->nij", x @ params["query"], x @ params["key"])
-        h = jax.nn.softmax(scores / 4) @ (x @ params["value"])
+        h = x @ params["value"] + jax.nn.softmax(scores / 4) @ (x @ params["mixed"])
         return jax.nn.relu(h).reshape(len(x), -1) @ params["out"]
 
     problem = classifier(
         params, apply, train.arrays, held.arrays, name="digits/attention"
     )
     return Case(
-        problem, Recipe(learning_rate=3e-3, epochs=20), "", "softmax in attention"
+        problem, Recipe(learning_rate=1e-2, epochs=30), "", "softmax in attention"
     )
 
 
