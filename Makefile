@@ -40,7 +40,7 @@ checkup: $(VENV)/ready
 	@echo "The report: $(CURDIR)/$(REPORT)"
 
 test: $(VENV)/ready-test
-	$(RUN) -m pytest -m "not slow" $(PYTEST)
+	$(RUN) -m pytest -m "not slow" -n auto --dist loadfile $(PYTEST)
 
 # A pyenv shim exists for versions that do not run: a Python is one that starts.
 test-all: $(VENV)/ready-test

@@ -1,7 +1,10 @@
 """Apply rules to a record: the whole of judging, with nothing left to the device."""
 
 import dataclasses
+import warnings
 from collections.abc import Collection, Mapping, Sequence
+
+import numpy as np
 
 from ..core.errors import InputError, in_short
 from ..training.record import Record
@@ -43,7 +46,10 @@ def examine(
             not_run[rule.id] = record.missing.get(lacking[0], unmeasured)
         else:
             try:
-                finding = rule.judge(record, rule.limits)
+                with np.errstate(all="ignore"), warnings.catch_warnings():
+                    # A record of a run that failed is full of what is not finite.
+                    warnings.simplefilter("ignore", RuntimeWarning)
+                    finding = rule.judge(record, rule.limits)
             except Exception as error:
                 not_run[rule.id] = f"the rule failed: {in_short(error)}"
                 continue

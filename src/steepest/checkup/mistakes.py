@@ -97,8 +97,9 @@ def probabilities(outputs: Num[np.ndarray, "n ..."]) -> Float[np.ndarray, "n cla
         return np.concatenate([1 - p, p], axis=1)
     if inside and np.allclose(z.sum(-1), 1, atol=1e-3):
         return z
-    e = np.exp(z - z.max(-1, keepdims=True))
-    return e / e.sum(-1, keepdims=True)
+    with np.errstate(invalid="ignore"):  # an output that is no number stays none
+        e = np.exp(z - z.max(-1, keepdims=True))
+        return e / e.sum(-1, keepdims=True)
 
 
 def images(
