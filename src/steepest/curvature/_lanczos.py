@@ -55,10 +55,13 @@ def lanczos(
     num_steps: int,
     *,
     key: PRNGKeyArray,
+    unroll: bool = False,
 ) -> Tridiagonal:
     """Run `num_steps` ≤ n steps of (1) from `start` (any length but zero).
 
-    `key` draws the vectors with which an exhausted iteration goes on.
+    `key` draws the vectors with which an exhausted iteration goes on. `unroll` writes
+    the steps out one by one: longer to compile, and on a CPU many times faster where
+    `matvec` has convolutions, which lose their threads inside a loop.
     """
     n, dtype = start.size, start.dtype
     eps = float(jnp.finfo(dtype).eps)
@@ -91,5 +94,7 @@ def lanczos(
 
     Q = jnp.zeros((num_steps, n), dtype)
     first = (Q, start / jnp.linalg.norm(start), jnp.zeros((), dtype))
-    (Q, _, _), (alpha, beta, broken) = jax.lax.scan(step, first, jnp.arange(num_steps))
+    (Q, _, _), (alpha, beta, broken) = jax.lax.scan(
+        step, first, jnp.arange(num_steps), unroll=unroll
+    )
     return Tridiagonal(Q, alpha, beta, jnp.any(broken))

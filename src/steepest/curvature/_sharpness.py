@@ -61,13 +61,15 @@ def sharpness(
     key: PRNGKeyArray,
     num_products: int = 16,
     start: Params | None = None,
+    unroll: bool = False,
 ) -> Sharpness:
     """Estimate the largest Hessian eigenvalue of `loss` at `params`.
 
     The cost is `num_products` Hessian-vector products (at most one a parameter) and as
     many copies of `params` in memory. Read `residual` before trusting the digits of
     `value`. `start`, the `direction` of an earlier estimate nearby, saves products; a
-    random part is added to it, so that a new largest direction can be found.
+    random part is added to it, so that a new largest direction can be found. `unroll`
+    is for programs with convolutions on a CPU: see `lanczos`.
 
     Raises `InputError` when there is nothing to differentiate.
     """
@@ -93,7 +95,9 @@ def sharpness(
     if start is not None:
         q = unit(ravel_pytree(start)[0].astype(working)) + NOISE * q
     with jax.default_matmul_precision("highest"):  # TF32 would cost half the digits
-        Q, alpha, beta, exhausted = lanczos(matvec, q, num_products, key=restart_key)
+        Q, alpha, beta, exhausted = lanczos(
+            matvec, q, num_products, key=restart_key, unroll=unroll
+        )
         T = jnp.diag(alpha) + jnp.diag(beta[:-1], 1) + jnp.diag(beta[:-1], -1)
         ritz_values, S = jnp.linalg.eigh(T)  # ascending
         v = S[:, -1] @ Q

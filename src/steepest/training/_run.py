@@ -192,7 +192,7 @@ class Run:
         left = (self.total or 0) - self.step
         if left * SAVED < self.compilation:  # the loop would not earn its compilation
             self.per_call = 1
-        if self.per_call == 1 or end - self.step < (ROUNDS + 1) * TRIAL:
+        if self.per_call == 1 or end - self.step < (ROUNDS + 2) * TRIAL:
             return
         assert self.inputs is not None
         self.per_call = 1
@@ -206,7 +206,7 @@ class Run:
             now = (copy(before), copy(log), self.data, inputs)
             return self.calls.several(*now, np.int32(TRIAL))
 
-        alone = self._time(one_by_one)
+        alone = min(self._time(one_by_one) for _ in range(2))
         earns = left * min(0.4 * alone, SAVED) > self.compilation
         if alone > SLOW or not earns:
             return
@@ -216,7 +216,7 @@ class Run:
         for _ in range(ROUNDS):
             looped = min(looped, self._time(loop))
             alone = min(alone, self._time(one_by_one))
-            if looped > 2 * alone:
+            if looped > 5 * alone:  # a convolution in a loop
                 return
         if looped < 0.97 * alone:
             self.per_call = self.length
