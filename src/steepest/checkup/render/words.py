@@ -113,6 +113,7 @@ def changes(finding: Finding, record: Record) -> list[tuple[str, str, str]]:
     return [
         (name, plain(now[name]) if name in now else "", plain(value))
         for name, value in finding.prescription.recipe.items()
+        if name not in now or now[name] != value
     ]
 
 

@@ -47,9 +47,9 @@ def broadcast(record: Record, limits: Limits) -> Finding | None:
         reference="DL §5.1.4; NumPy, Broadcasting",
         cause="The model returns (n, 1) and the targets have shape (n,).",
         prescription=Prescription(
-            "Squeeze the prediction, and let JAX refuse such broadcasts.",
+            "Squeeze the prediction, and have the loss refuse unequal shapes.",
             snippet="prediction = model(x)[:, 0]\n"
-            'jax.config.update("jax_numpy_rank_promotion", "raise")',
+            "assert prediction.shape == y.shape",
         ),
         confidence=0.97,
         refutation="A loss that is meant to compare pairs, as in contrastive learning.",
