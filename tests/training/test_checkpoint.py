@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from steepest import Problem, Recipe, Record, fit
+from steepest.core import archive
 from steepest.core.errors import InputError
 from steepest.training import Fitted, checkpoint as checkpoints
 from steepest.training.probes import EVALUATION, NORMS
@@ -281,3 +282,37 @@ def test_a_real_ctrl_c_leaves_a_record_and_a_checkpoint(tmp_path):
     record = Record.load(f"{result}.record")
     assert len(record["loss"].step) == int(steps) > 0
     assert _newest(tmp_path / "run") == f"step-{int(steps):09d}.npz"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"step": "ten"},
+        {"step": -3},
+        {"carry": {}},
+        {"carry": "x"},
+        {"record": []},
+        {"plan": "x"},
+        {"recipe": [1]},
+    ],
+)
+def test_a_checkpoint_with_parts_missing_is_passed_over(problem, tmp_path, change):
+    whole = train(problem, tmp_path, keep=3)
+    newest = tmp_path / "step-000000100.npz"
+    arrays, meta = archive.read(newest, "checkpoint", 1)
+    archive.write(newest, "checkpoint", 1, arrays, meta | change)
+    with pytest.raises(InputError, match="damaged"):
+        checkpoints.load(newest, _carry(problem))
+    again = train(problem, tmp_path)
+    assert_bitwise_equal(whole.fitted.model, again.fitted.model)
+
+
+@pytest.mark.parametrize("keys", [None, 5, {}])
+def test_a_model_with_parts_missing_is_refused(problem, tmp_path, keys):
+    path = tmp_path / "model.npz"
+    fit(problem, replace(RECIPE, steps=1), probes=()).fitted.save(path)
+    arrays, _ = archive.read(path, "model", 1)
+    keys = dict.fromkeys(arrays, "nosuch") if isinstance(keys, dict) else keys
+    archive.write(path, "model", 1, arrays, {"keys": keys})
+    with pytest.raises(InputError, match="damaged"):
+        Fitted.load(path, problem)

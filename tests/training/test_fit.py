@@ -51,6 +51,28 @@ def test_grouping_updates_into_calls_changes_nothing(problem, precision, accumul
         assert_same_series(one.record, other.record)
 
 
+def test_a_loop_of_updates_is_chosen_where_it_is_faster(problem, monkeypatch):
+    """The clock is made to say so; that both give the same bits is not."""
+    from steepest.training._run import Run
+
+    seconds = {"one_by_one": 1e-3, "loop": 1e-4}
+
+    def time(self, calls):
+        calls()
+        return seconds[calls.__name__]
+
+    monkeypatch.setattr(Run, "_time", time)
+    recipe = Recipe(steps=400, batch_size=16, learning_rate=1e-2)
+    monkeypatch.setattr("steepest.training._run.SAVED", 1e3)
+    fitted, record = fit(problem, recipe, probes=())
+    assert record.meta["steps_per_call"] > 1
+    alone, _ = fit(problem, recipe, probes=(), steps_per_call=1)
+    assert_bitwise_equal(fitted.model, alone.model)
+    seconds["loop"] = 2e-3
+    _, record = fit(problem, recipe, probes=())
+    assert record.meta["steps_per_call"] == 1
+
+
 def test_another_seed_gives_another_run(problem):
     losses = [
         fit(problem, Recipe(steps=20, seed=seed), probes=()).record["loss"].value

@@ -206,7 +206,9 @@ class Run:
             now = (copy(before), copy(log), self.data, inputs)
             return self.calls.several(*now, np.int32(TRIAL))
 
-        alone = min(self._time(one_by_one) for _ in range(2))
+        alone = self._time(one_by_one)
+        before, log = copy(self.carry), copy(self.log)
+        alone = min(alone, self._time(one_by_one))
         earns = left * min(0.4 * alone, SAVED) > self.compilation
         if alone > SLOW or not earns:
             return

@@ -71,13 +71,23 @@ def load(path: str | os.PathLike[str], like: Carry) -> Checkpoint:
     arrays, meta = archive.read(path, "checkpoint", SCHEMA)
     carry = {k[5:]: v for k, v in arrays.items() if k.startswith("carry")}
     record = {k[7:]: v for k, v in arrays.items() if k.startswith("record/")}
-    return Checkpoint(
-        meta["step"],
-        unpack(archive.Archive(carry, meta["carry"]), like, path),
-        unpack_record(archive.Archive(record, meta["record"])),
-        meta.get("plan", {}),
-        meta.get("recipe", {}),
-    )
+    try:
+        found = Checkpoint(
+            meta["step"],
+            unpack(archive.Archive(carry, meta["carry"]), like, path),
+            unpack_record(archive.Archive(record, meta["record"])),
+            dict(meta.get("plan", {})),
+            dict(meta.get("recipe", {})),
+        )
+    except InputError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(
+            f"`{path}` is damaged: parts of the checkpoint are missing."
+        ) from error
+    if not (isinstance(found.step, int) and found.step >= 0):
+        raise InputError(f"`{path}` is damaged: its step is {found.step!r}.")
+    return found
 
 
 def latest(directory: Path, like: Carry, recipe: Recipe) -> Checkpoint | None:

@@ -46,7 +46,15 @@ class Fitted:
         """
         taken = pytree.trainable(like.model)
         old = _parts(like.model, like.state)
-        params, rest, state = unpack(archive.read(path, "model", SCHEMA), old, path)
+        packed = archive.read(path, "model", SCHEMA)
+        try:
+            params, rest, state = unpack(packed, old, path)
+        except InputError:
+            raise
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(
+                f"`{path}` is damaged: parts of the model are missing."
+            ) from error
         return cls(taken.merge(params, rest), state, like)
 
 

@@ -224,7 +224,7 @@ def check(recipe: Recipe) -> None:
         unused = value is None and (name == "clip_norm" or not named)
         if unused or callable(value):
             continue
-        if not (_number(value) and value > 0):
+        if value is None or not (_number(value) and value > 0):
             raise InputError(f"`{name}` must be a positive number, not {value!r}.")
     for name in ("warmup", "weight_decay", "momentum", "beta1", "beta2", "epsilon"):
         value = getattr(recipe, name)
