@@ -22,6 +22,8 @@ def test_the_recipe_can_be_changed(steepest, checked, program):
     recipe = checked[0][1]
     assert (recipe.learning_rate, recipe.steps, recipe.shuffle) == (0.5, 7, False)
     assert (recipe.optimizer, recipe.clip_norm, recipe.epochs) == ("sgd", None, 3)
+    steepest("check", path, "--set", "epochs=0.5")
+    assert checked[1][1].epochs == 0.5
 
 
 def test_the_seed_reaches_the_check(steepest, checked, program):

@@ -56,6 +56,14 @@ def test_a_standard_output_that_is_full_is_said_in_a_sentence():
     assert "Traceback" not in result.stderr
 
 
+def test_a_standard_output_that_is_closed_is_said_in_a_sentence():
+    command = f"{shlex.join(STEEPEST)} --version >&-"
+    result = subprocess.run(command, shell=True, stderr=subprocess.PIPE, text=True)
+    assert result.returncode == 2
+    assert "Standard output is closed" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
 def test_a_terminal_that_knows_only_ascii_is_written_to_all_the_same():
     environment = os.environ | {"PYTHONIOENCODING": "ascii"}
     result = run("problems", env=environment)

@@ -205,7 +205,7 @@ def changed(recipe: Any, changes: list[str]) -> Any:  # a Recipe
     from ..training import Recipe
 
     defaults = {f.name: f.default for f in fields(Recipe)}
-    kinds = {"clip_norm": float, "steps": int}
+    kinds = {"clip_norm": float, "steps": int, "epochs": float}
     for change in changes:
         name, equals, value = change.partition("=")
         name, value = name.strip(), value.strip()

@@ -18,6 +18,10 @@ def put(text: str) -> None:
 
     Raises `InputError` when standard output cannot be written.
     """
+    if sys.stdout is None:
+        raise InputError(
+            "Standard output is closed; send it to a file, or to /dev/null."
+        )
     try:
         print(text)
         sys.stdout.flush()
@@ -32,6 +36,8 @@ def put(text: str) -> None:
 
 def say(text: str) -> None:
     """Tell the user something that is not the result."""
+    if sys.stderr is None:
+        return
     try:
         print(text, file=sys.stderr, flush=True)
     except OSError:

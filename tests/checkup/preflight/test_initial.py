@@ -32,6 +32,17 @@ def test_an_output_of_zero_loses_the_mean_square_of_the_targets():
     assert fact["loss"] == pytest.approx(fact["expected"], rel=1e-5)
 
 
+def test_a_regression_by_another_loss_has_a_zero_of_its_own():
+    x, y = numbers()
+    y = y[:, None]
+    for loss in (
+        lambda p, b: jnp.mean((net(p, b[0]) - b[1]) ** 2) + 1000,
+        lambda p, b: jnp.mean(jnp.exp(net(p, b[0])) - b[1] * net(p, b[0])),
+    ):
+        problem = Problem(weights((4, 8), (8, 1)), loss, (x, y), predict=net)
+        assert loss_of(problem) is None
+
+
 def test_a_loss_on_what_is_neither_has_no_expectation():
     x, _ = numbers()
     pictures = np.zeros((60, 2, 2, 1), np.float32)

@@ -124,6 +124,9 @@ def test_a_run_that_the_budget_ended_while_it_fell_is_a_note():
     flat = scored(run(np.full(200, 2.0)), 0.5)
     flat.meta["ended"] = "out of time"
     assert found("GEN002", flat).severity == Severity.HIGH
+    few = scored(run([2.3, 2.4, 2.3, 2.4, 2.3]), 0.5)
+    few.meta["ended"] = "out of time"
+    assert found("GEN002", few).severity == Severity.NOTE
 
 
 def test_a_difference_within_its_error_is_silent():

@@ -18,7 +18,7 @@ from jaxtyping import PyTree
 from ...core import capture, jaxpr, pytree
 from ...core.graph import MOVES, Value, graph
 from ...training import Problem, Recipe, Record
-from ...training.problem import evaluator, split, task_of
+from ...training.problem import evaluator, predictor, split, task_of
 from ._note import note
 from .reading import batch_of, objective
 
@@ -37,7 +37,9 @@ def first_loss(problem: Problem, record: Record) -> dict[str, Any] | None:
     """The loss before training, and what a model that knows nothing would get.
 
     For classes that is the entropy of the class shares, at most log K; for a regression
-    the mean square of the targets, which predicting 0 would get.
+    by squared error the mean square of the targets, which predicting 0 would get. Any
+    other loss, a likelihood or one with an offset, has a zero of its own: whether it is
+    the squared error is read off the predictions.
     """
     taken = pytree.trainable(problem.model)
     batch = batch_of(problem, SAMPLE)
@@ -53,8 +55,18 @@ def first_loss(problem: Problem, record: Record) -> dict[str, Any] | None:
         expected = math.log(max(record.facts["data.classes"], 2))
         return {"loss": loss, "expected": expected, "of": "log K"}
     if task == "regression":
-        _, y = split(problem, batch)
+        x, y = split(problem, batch)
+        predict = predictor(problem)
+        if predict is None:
+            return None
+        outputs = np.asarray(predict(problem.model, x, problem.state), np.float64)
         y = np.asarray(y, np.float64)
+        if outputs.size != y.size:
+            return None
+        squares = (outputs.reshape(y.shape) - y) ** 2
+        sums = (np.mean(squares), np.sum(squares) / len(y), np.sum(squares))
+        if not any(np.isclose(loss, k * z, rtol=0.01) for z in sums for k in (0.5, 1)):
+            return None
         expected = float(np.mean(y[np.isfinite(y)] ** 2))
         return {
             "loss": loss,

@@ -201,14 +201,22 @@ def rising(record: Record) -> bool:
 
 
 def cut_short(record: Record) -> bool:
-    """Whether the run was ended from outside while its loss was still falling."""
+    """Whether the run was ended from outside before its loss had shown where it goes.
+
+    It has where the change over the second half is known to be small, or to be a rise.
+    Of a handful of updates nothing is known.
+    """
     ended = record.meta.get("ended") in ("out of time", "interrupted")
     if not ended or "loss" not in record:
         return False
     _, value = finite(record, "loss")
     late = value[len(value) // 2 :]
+    if len(late) < 3:
+        return True
     s = slope(late)
-    return bool(len(late)) and s.change < -max(2 * s.sem, 0.01 * abs(late.mean()))
+    flat = abs(s.change) + 2 * s.sem <= 0.05 * abs(late.mean())
+    falling = s.change < -max(2 * s.sem, 0.01 * abs(late.mean()))
+    return falling or not (flat or s.change > 2 * s.sem)
 
 
 def recipe_of(record: Record) -> dict[str, Any]:
