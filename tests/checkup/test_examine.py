@@ -72,3 +72,12 @@ def test_unknown_limits_and_rules_are_refused(options):
 def test_a_limit_must_be_a_number():
     with pytest.raises(InputError, match="must be a number"):
         examine(Record(), [RULE], limits={"DAT900.most": "high"})
+
+
+def test_of_alternatives_one_measurement_is_enough_and_none_is_too_few():
+    rule = Rule("DAT900", "x", Severity.HIGH, judge, ("x", "y|z"), {"most": 1.0})
+    assert examine(Record(facts={"x": 2.0, "z": 0.0}), [rule]).findings
+    assert (
+        "`y` was not measured"
+        in examine(Record(facts={"x": 2.0}), [rule]).not_run["DAT900"]
+    )

@@ -51,3 +51,21 @@ def test_without_accuracy_the_loss_decides(last, status):
     for step, loss in enumerate([3.0, 3.0, last, last]):
         record.log(step, loss=loss)
     assert verdict(record, []).status == status
+
+
+def test_a_run_cut_off_after_a_few_updates_is_undecided():
+    record = run([0.1, 0.1], [0.1, 0.1])
+    record.meta["ended"] = "out of time"
+    for step in range(4):
+        record.log(step, loss=2.3 - 0.01 * step)
+    assert verdict(record, []).status == "undecided"
+
+
+@pytest.mark.parametrize(("train", "status"), [(0.9, "healthy"), (-3.0, None)])
+def test_a_regression_is_judged_against_its_mean_not_by_its_loss(train, status):
+    record = Record(
+        facts={"experiment.final": {"metric": "R²", "train": [train, 0.01]}}
+    )
+    for step, loss in enumerate([30.0, 20.0, 10.0, 8.0]):  # it fell, whatever it means
+        record.log(step, loss=loss)
+    assert verdict(record, []).status == (status or "does not train")

@@ -38,7 +38,11 @@ def examine(
     passed: list[str] = []
     not_run: dict[str, str] = {}
     for rule in rules:
-        lacking = [name for name in rule.needs if name not in record]
+        lacking = [
+            need.split("|")[0]
+            for need in rule.needs
+            if not any(name in record for name in need.split("|"))
+        ]
         if rule.id in silence:
             not_run[rule.id] = "silenced by the user"
         elif lacking:

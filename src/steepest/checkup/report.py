@@ -10,7 +10,9 @@ from .finding import Finding
 from .rule import Rule
 
 
-Status = Literal["healthy", "does not train", "does not generalise", "has faults"]
+Status = Literal[
+    "healthy", "does not train", "does not generalise", "has faults", "undecided"
+]
 
 
 class Verdict(NamedTuple):

@@ -24,7 +24,7 @@ class Rule:
     title: str  # "Non-finite values in the data"
     severity: Severity  # the gravest it gives
     judge: Callable[[Record, Limits], Finding | None]
-    needs: tuple[str, ...]  # names of facts and series, all of which must be there
+    needs: tuple[str, ...]  # facts and series, all of them; "a|b": one will do
     limits: Limits = field(default_factory=dict)  # thresholds, each documented in `doc`
     doc: str = ""  # what it measures, why the limits are what they are, look-alikes
     explains: tuple[str, ...] = ()  # ids of the symptoms that this cause produces

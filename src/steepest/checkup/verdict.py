@@ -8,6 +8,7 @@ whether the training error is low), so the verdict is settled before anything el
 - *does not generalise*: it trains, but a finding of weight says that held-out data fare
   worse, or that they cannot be trusted to tell (leakage);
 - *has faults*: it does both, and something of weight was found;
+- *undecided*: the run was ended from outside before it had shown anything;
 - *healthy*: none of these.
 
 Reference: Goodfellow, Bengio & Courville (2016), Deep Learning, §§5.2, 11.4.
@@ -20,6 +21,7 @@ import numpy as np
 from ..training.record import Record
 from .finding import Finding, Severity
 from .report import Verdict
+from .rules.trend import cut_short, scores
 
 
 MARGIN = 0.05  # of the way from the constant answer to perfection
@@ -36,6 +38,11 @@ def verdict(record: Record, findings: Sequence[Finding]) -> Verdict:
             f"It does not train: the loss stopped being a number at step {step}.",
         )
     if not improves(record):
+        if cut_short(record):
+            return Verdict(
+                "undecided",
+                f"It was stopped before one could tell: {facts}. Give it more time.",
+            )
         return Verdict("does not train", f"It does not train: {facts}.")
     if any(f.rule == "OPT004" and f.severity >= Severity.HIGH for f in findings):
         return Verdict("does not train", f"It does not train, it diverges: {facts}.")
@@ -49,12 +56,15 @@ def verdict(record: Record, findings: Sequence[Finding]) -> Verdict:
     if weighty:
         return Verdict("has faults", f"It trains, with faults: {facts}.")
     held_out = any(f"validation.{x}" in record.series for x in ("accuracy", "loss"))
-    generalises = " and generalises" if held_out else ", on held-out data nobody looked"
+    generalises = " and generalises" if held_out else "; nothing was held out"
     return Verdict("healthy", f"It trains{generalises}: {facts}.")
 
 
 def improves(record: Record) -> bool:
     """Whether the run did better on its training data than a constant could."""
+    known = scores(record)
+    if known.get("metric") == "R²" and "train" in known:
+        return known["train"] - 2 * known["train_sem"] > 0 or known["train"] > MARGIN
     if "train.accuracy" in record.series and "data.majority" in record.facts:
         majority = float(record.facts["data.majority"])
         accuracy = _last(record, "train.accuracy")

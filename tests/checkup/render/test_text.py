@@ -30,7 +30,7 @@ def test_it_says_all_a_finding_has_to_say(full):
         "learning_rate: 0.05 → 0.01",
         "x = x / 255",
         "90 % – very likely",
-        "SIG004 Title of SIG004 there is no saturating unit",
+        "there is no saturating unit SIG004 Title of SIG004",
         "NUM001 Title of NUM001",
         "seed 7",
         "training 3.0 s",

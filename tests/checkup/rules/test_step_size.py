@@ -92,6 +92,26 @@ def test_one_large_first_step_is_enough():
     assert found("OPT001", record).evidence[0].steps == (0, 0)
 
 
+def test_the_prescribed_step_comes_from_where_the_limit_was_first_passed():
+    record = run(np.geomspace(2, 2e6, 60), 5.0, optimizer="sgd")
+    for step, curvature in ((0, 4.0), (20, 1e6), (40, 1e9)):  # blown up on the way
+        record.log(step, sharpness=curvature)
+    new = found("OPT001", record).prescription.recipe["learning_rate"]
+    assert 0.3 < new * 4.0 < 2.0
+
+
+def test_no_prescription_cuts_the_step_by_more_than_a_thousand():
+    record = run(np.geomspace(2, 2e6, 60), 5.0, optimizer="sgd")
+    record.log(0, sharpness=1e12)
+    finding = found("OPT001", record)
+    assert finding.prescription.recipe["learning_rate"] == pytest.approx(5e-3)
+    assert "measure again" in finding.prescription.text
+
+
+def test_where_no_step_was_measured_the_rule_is_not_run():
+    assert "`sharpness` was not measured" in reason("OPT001", run([1, 2, 3], 20.0))
+
+
 def test_the_limit_of_the_product_can_be_replaced():
     record = quadratic(STEEP, 0.03, 60)
     assert judge("OPT001", record, product=1.6) is None

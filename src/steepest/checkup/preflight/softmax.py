@@ -67,8 +67,9 @@ def log_of_softmax(problem: Problem, r: Reading) -> Fact:
             behind = r.graph.maker.get(value.id)
             if behind is None:
                 break
-            if softmax_of(r, value) or behind.primitive == "logistic":
-                kind = "softmax" if behind.primitive == "div" else "sigmoid"
+            softmax = softmax_of(r, value) is not None
+            if softmax or behind.primitive == "logistic" or sigmoid(r, behind):
+                kind = "softmax" if softmax else "sigmoid"
                 operand = r.value(node.inputs[0])
                 least = _least(operand)
                 found.append(
@@ -88,6 +89,16 @@ def log_of_softmax(problem: Problem, r: Reading) -> Fact:
             else:
                 break
     return found
+
+
+def sigmoid(r: Reading, node: Node) -> bool:
+    """Whether a division is a sigmoid written out: 1 ÷ (1 + exp(−z))."""
+    below = r.back(node.inputs[1]) if node.primitive == "div" else None
+    if below is None or below.primitive != "add":
+        return False
+    moving = [i for i in below.inputs if i.id in r.params]
+    behind = r.back(moving[0]) if len(moving) == 1 else None
+    return behind is not None and behind.primitive == "exp"
 
 
 def _least(value: np.ndarray | None) -> float:

@@ -34,6 +34,7 @@ MARK = {
     "does not train": "✕",
     "does not generalise": "✕",
     "has faults": "!",
+    "undecided": "?",
 }
 FRAME = (
     '<iframe title="{title}" srcdoc="{page}" sandbox="allow-scripts allow-downloads" '

@@ -37,6 +37,7 @@ STATUS = {
     "does not train": "bold red",
     "does not generalise": "bold red",
     "has faults": "bold yellow",
+    "undecided": "bold yellow",
 }
 MISTAKES = 6  # listed
 
@@ -214,9 +215,13 @@ def not_run(report: Report) -> list:
     if not report.not_run:
         return [heading("Not run"), Text("Every rule was run."), Text("")]
     titles, table = words.titles(report), grid(2)
+    reasons: dict[str, list[str]] = {}
     for rule, reason in report.not_run.items():
-        told = Text.assemble(titles.get(rule, ""), (f"\n{reason}", "dim"))
-        table.add_row(rule, told)
+        reasons.setdefault(reason, []).append(rule)
+    for reason, rules in reasons.items():
+        named = [f"{r} {titles[r]}" if r in titles else r for r in rules]
+        told = named[0] if len(named) == 1 else " ".join(rules)
+        table.add_row("·", Text.assemble(reason, (f"\n{told}", "dim")))
     return [heading("Not run, and why"), table, Text("")]
 
 

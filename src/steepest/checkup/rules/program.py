@@ -48,8 +48,7 @@ def broadcast(record: Record, limits: Limits) -> Finding | None:
         cause="The model returns (n, 1) and the targets have shape (n,).",
         prescription=Prescription(
             "Squeeze the prediction, and have the loss refuse unequal shapes.",
-            snippet="prediction = model(x)[:, 0]\n"
-            "assert prediction.shape == y.shape",
+            snippet="prediction = model(x)[:, 0]\nassert prediction.shape == y.shape",
         ),
         confidence=0.97,
         refutation="A loss that is meant to compare pairs, as in contrastive learning.",

@@ -27,6 +27,7 @@ from .trend import (
 )
 
 
+LEAST = 1e-3  # of the learning rate: a prescription changes it by no more
 ADAPTIVE = ("adam", "adamw", "rmsprop", "adagrad", "lion")
 
 
@@ -45,25 +46,24 @@ def too_large(record: Record, limits: Limits) -> Finding | None:
     if stability is not None:
         excess = stability.product / stability.limit
         first, middle = float(excess[0]), float(np.median(excess))
-        first = 0.0 if well else first
-        worst = max(first, middle)
-        if worst > bar * limits["product"]:
-            when = 0 if first >= middle else slice(None)
-            steps = np.atleast_1d(stability.steps[when])
-            what = "at the start" if first >= middle else "(median)"
+        if max(0.0 if well else first, middle) > bar * limits["product"]:
+            # Where the limit is first passed: later the iterate is somewhere else.
+            at = int(np.argmax(excess > bar * limits["product"]))
+            worst, step = float(excess[at]), int(stability.steps[at])
+            when = "at the start" if step == 0 else f"at step {step}"
             claim = (
                 f"The step size {eta:.3g} is {worst:.3g} times what the curvature of "
-                f"the loss allows, and the loss {outcome(record)}."
+                f"the loss allows {when}, and the loss {outcome(record)}."
             )
             evidence.append(
                 Evidence(
-                    f"step size × sharpness {what}",
+                    f"step size × sharpness {when}",
                     worst * stability.limit,
                     stability.limit,
-                    span(steps),
+                    (step, step),
                 )
             )
-            target = 0.9 * eta / worst
+            target = eta * max(0.9 / worst, LEAST)
             confidence = 0.95 if worst > 2 * limits["product"] else 0.85
     rate = early_rate(record, first=True)
     if rate is not None and rate[0] > bar * limits["update"]:
@@ -82,7 +82,7 @@ def too_large(record: Record, limits: Limits) -> Finding | None:
                 f"length, and the loss {outcome(record)}: the step size {eta:.3g} is "
                 "too large."
             )
-            target = eta * min(0.01 / rate[0], 0.1)
+            target = eta * max(min(0.01 / rate[0], 0.1), LEAST)
             confidence = 0.85
     if not claim:
         return None
@@ -109,7 +109,12 @@ def too_large(record: Record, limits: Limits) -> Finding | None:
         reference="DL §4.3.1, §8.2.4; Cohen et al. (2021), edge of stability",
         cause="A learning rate meant for another scale of inputs, loss or network.",
         prescription=Prescription(
-            f"Set the learning rate to {new:g}, below the measured limit.",
+            f"Set the learning rate to {new:g}"
+            + (
+                "; then measure again: a step that far off says that something else is."
+                if target <= eta * LEAST
+                else "."
+            ),
             recipe={"learning_rate": new},
         ),
         confidence=confidence,
@@ -271,7 +276,11 @@ RULES: tuple[Rule, ...] = (
         title="Step size too large for the curvature",
         severity=Severity.CRITICAL,
         judge=too_large,
-        needs=("loss", "learning_rate"),
+        needs=(
+            "loss",
+            "learning_rate",
+            "sharpness|sharpness.preconditioned|layer.update_norm",
+        ),
         limits={"product": 1.0, "update": 0.25},
         doc=(
             "Step size × measured sharpness against the stability limit of the "
@@ -303,7 +312,11 @@ RULES: tuple[Rule, ...] = (
         title="Step size too small",
         severity=Severity.HIGH,
         judge=too_small,
-        needs=("loss", "learning_rate"),
+        needs=(
+            "loss",
+            "learning_rate",
+            "sharpness|sharpness.preconditioned|layer.update_norm",
+        ),
         limits={"update": 2e-4, "usual": 1e-3, "product": 0.02, "progress": 0.6},
         doc=(
             "`progress`: at most this share of the training loss was removed. "
