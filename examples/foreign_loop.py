@@ -30,7 +30,7 @@ def loss_of(params, x, y):
 def step(params, x, y):
     loss, grads = jax.value_and_grad(loss_of)(params, x, y)
     new = jax.tree.map(lambda p, g: p - RATE * g, params, grads)
-    return new, loss, optax.global_norm(grads)
+    return new, loss, optax.tree.norm(grads)
 
 
 # %%

@@ -6,7 +6,7 @@ what happens in a `Record`, one call a step, and has that judged:
     record = steepest.Record()
     for step, batch in enumerate(batches):
         params, opt_state, loss, grads = update(params, opt_state, batch)
-        record.log(step, loss=loss, gradient_norm=optax.global_norm(grads))
+        record.log(step, loss=loss, gradient_norm=optax.tree.norm(grads))
     print(steepest.review(record))
 
 Rules whose measurements the record lacks are listed as not run.

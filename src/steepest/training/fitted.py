@@ -24,6 +24,9 @@ class Fitted:
     state: PyTree
     problem: Problem
 
+    def __repr__(self) -> str:
+        return f"<Fitted {self.problem.name}: {type(self.model).__name__}>"
+
     def predict(self, x: PyTree) -> PyTree:
         """The model's outputs in evaluation mode.
 

@@ -96,6 +96,10 @@ class Problem:
     name: str = "program"
     notes: Mapping[str, Any] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        loss = getattr(self.loss, "__name__", "loss")
+        return f"<Problem {self.name}: {type(self.model).__name__}, {loss}>"
+
     def __post_init__(self) -> None:
         for name in ("data", "validation"):
             source = getattr(self, name)

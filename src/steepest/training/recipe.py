@@ -35,8 +35,8 @@ class Recipe:
       when `optimizer` is a transformation.
     - `schedule`: how the learning rate goes on after the warm-up.
     - `warmup`: steps of linear warm-up from 0.
-    - `momentum`: β of (heavy-ball and Nesterov) momentum; `beta1`, `beta2`, `epsilon`
-      are Adam's.
+    - `momentum`: β of `"momentum"` (heavy ball) and `"nesterov"`; `"sgd"` has none;
+      `beta1`, `beta2`, `epsilon` are Adam's.
     - `weight_decay`: decoupled decay, for every optimiser.
     - `clip_norm`: the global gradient norm is clipped to this, if given.
     - `accumulate`: batches whose gradients are averaged before one update.

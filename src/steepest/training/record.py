@@ -51,6 +51,16 @@ class Record:
     _pieces: dict[str, list[tuple[Any, Any]]] = field(default_factory=dict)
     _labels: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        name, ended = self.meta.get("problem", "record"), self.meta.get("ended", "open")
+        steps = max(
+            (s.step[-1] for s in self.series.values() if len(s.step)), default=0
+        )
+        return (
+            f"<Record of {name}: {len(self._pieces)} series, {len(self.facts)} facts, "
+            f"up to step {steps}, {ended}>"
+        )
+
     def log(self, step: int, **values: Any) -> None:
         """Note the `values` (scalars or small arrays) measured after `step` updates."""
         for name, value in values.items():
