@@ -11,6 +11,7 @@ import pytest
 from steepest import Problem, Recipe, fit
 from steepest.core.errors import InputError
 from steepest.training.batches import Order
+from steepest.training.problem import labels_of, task_of
 
 from .conftest import (
     apply,
@@ -317,3 +318,13 @@ def test_a_bare_array_and_its_prediction():
     with pytest.raises(InputError, match="no `predict`"):
         fitted.predict(x)
     assert apply(network(), x).shape == (96, 1)
+
+
+@pytest.mark.parametrize("shape", [(96,), (96, 1)])
+def test_targets_of_zero_and_one_are_classes_whatever_their_type(shape):
+    x, _ = regression()
+    y = np.resize(np.float32([0, 1]), shape)
+    problem = Problem(network(), squared, (x, y))
+    assert task_of(problem) == "classification"
+    assert labels_of(y).dtype.kind == "i" and labels_of(y).tolist() == [0, 1] * 48
+    assert task_of(Problem(network(), squared, (x, y / 2))) == "regression"

@@ -228,7 +228,8 @@ def labels_of(targets: Any) -> Any:  # an array of NumPy or JAX
     """Class numbers `(n,)` from the targets of a classification, one-hot or not."""
     if targets.ndim == 2 and targets.shape[1] > 1:
         return targets.argmax(-1)
-    return targets.reshape(len(targets))
+    labels = targets.reshape(len(targets))
+    return labels.astype("int32") if labels.dtype.kind == "f" else labels
 
 
 def task_of(problem: Problem, batch: Batch | None = None) -> Task:
@@ -241,6 +242,9 @@ def task_of(problem: Problem, batch: Batch | None = None) -> Task:
         return "other"
     y = np.asarray(targets)
     if y.dtype.kind in "iub" and y.ndim <= 2 and y.size == len(y):
+        return "classification"
+    zero_one = y.dtype.kind == "f" and y.ndim <= 2 and y.size == len(y)
+    if zero_one and set(np.unique(y).tolist()) == {0.0, 1.0}:  # for a sigmoid
         return "classification"
     one_hot = y.ndim == 2 and y.shape[1] > 1 and np.isin(y, (0, 1)).all()
     if one_hot and (y.sum(-1) == 1).all():
