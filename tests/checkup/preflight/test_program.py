@@ -395,6 +395,23 @@ def test_a_sound_program_that_resembles_a_faulty_one_is_silent(make):
 # -- Faults in other forms than the planted ones ---------------------------------------------
 
 
+@pytest.mark.parametrize(
+    "softmax",
+    [
+        jax.nn.softmax,
+        lambda z: jnp.exp(z - jax.nn.logsumexp(z, axis=-1, keepdims=True)),
+        lambda z: jnp.exp(jax.nn.log_softmax(z)),
+        lambda z: jnp.exp(z) / jnp.exp(z).sum(axis=-1, keepdims=True),
+    ],
+    ids=["library", "logsumexp", "log_softmax", "by hand"],
+)
+def test_a_softmax_twice_is_seen_however_the_first_is_written(softmax):
+    apply = lambda p, x: softmax(net(p, x))
+    found = facts(classifier(weights((4, 8), (8, 3)), apply))["softmax_twice"]
+    assert [f["classes"] for f in found] == [3]
+    assert found[0]["inner"].startswith("test_program.py:")
+
+
 def test_a_log_of_softmax_is_seen_bare_or_guarded_and_through_calls():
     def loss(guard):
         @jax.jit

@@ -181,23 +181,56 @@ def reach(
 
 
 def softmax_of(r: Reading, v: Value) -> Node | None:
-    """The division that made `v` a softmax over an axis, or None.
+    """The operation that made `v` a softmax over an axis, or None.
 
-    exp(z) / Σ exp(z), whoever wrote it, and with the maximum taken out or not.
+    exp(z) / Σ exp(z) or exp(z − log Σ exp(z)), whoever wrote it, and with the maximum
+    taken out or not.
     """
     node = r.back(v)
-    if node is None or node.primitive != "div":
+    if node is None or sum_below(r, node) is None:
         return None
-    top, below = (r.back(i) for i in node.inputs)
-    if top is None or below is None or below.primitive != "reduce_sum":
+    if node.primitive == "exp":
+        return node
+    top, total = r.back(node.inputs[0]), sum_below(r, node)
+    under = r.back(total.inputs[0]) if total is not None else None
+    if top is None or under is None or {top.primitive, under.primitive} != {"exp"}:
         return None
-    under = r.back(below.inputs[0])
-    return node if top.primitive == "exp" and under is top else None
+    z, other = (r.graph.origin(n.inputs[0], MOVES) for n in (top, under))
+    return node if z.id == other.id else None
+
+
+def sum_below(r: Reading, node: Node) -> Node | None:
+    """The sum that a softmax divides by, in either form; None if there is none."""
+    if node.primitive == "div":
+        total = r.back(node.inputs[1])
+    elif node.primitive == "exp":
+        behind = r.back(node.inputs[0])
+        if behind is None or behind.primitive != "sub":
+            return None
+        total = log_sum(r, behind.inputs[1])
+    else:
+        return None
+    return total if total is not None and total.primitive == "reduce_sum" else None
+
+
+def log_sum(r: Reading, v: Value) -> Node | None:
+    """The Σ exp behind log Σ exp, with the maximum added back or not."""
+    node = r.back(v)
+    if node is not None and node.primitive == "add":
+        sides = [r.back(i) for i in node.inputs]
+        node = next((n for n in sides if n is not None and n.primitive == "log"), None)
+    if node is None or node.primitive != "log":
+        return None
+    total = r.back(node.inputs[0], (*MOVES, "abs"))
+    if total is None or total.primitive != "reduce_sum":
+        return None
+    terms = r.back(total.inputs[0])
+    return total if terms is not None and terms.primitive == "exp" else None
 
 
 def softmax_axis(r: Reading, node: Node) -> int:
-    """How many terms the softmax at a division sums over."""
-    below = r.back(node.inputs[1])
+    """How many terms the softmax sums over."""
+    below = sum_below(r, node)
     assert below is not None
     shape, axes = below.inputs[0].shape, below.equation.params["axes"]
     return int(np.prod([shape[a] for a in axes]))

@@ -93,7 +93,8 @@ def early_rate(
     chosen = np.array([i for i in early(step) if step[i] >= warm], int)
     if not len(chosen):
         chosen = np.arange(len(step))
-    weight = np.where(weight > 0, weight, np.nan)
+    # An array that starts at zero has no length to compare with, then or soon after.
+    weight = np.where((weight > 0) & (weight[0] > 0)[None], weight, np.nan)
     ratio = update[chosen] / weight[chosen]
     if first and step[0] >= warm and np.isfinite(update[0] / weight[0]).any():
         start = update[0] / weight[0]
