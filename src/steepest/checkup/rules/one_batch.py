@@ -83,13 +83,14 @@ RULES: tuple[Rule, ...] = (
         severity=Severity.CRITICAL,
         judge=cannot_fit,
         needs=("experiment.one_batch",),
-        limits={"score": 0.9, "removed": 0.7},
+        limits={"score": 0.9, "removed": 0.3},
         doc=(
             "Sixteen examples, 200 updates of Adam, the best of three rates. `score`: "
             "accuracy or R² on them that counts as fitted; without `predict`, "
-            "`removed`: the share of the loss that must be gone; labels smoothed by a "
-            "tenth leave a fifth of it. Look-alikes: label smoothing and noisy targets "
-            "have a floor above zero, which the score does not see."
+            "`removed`: the share of the loss that must be gone. It is small, for the "
+            "floor of a loss is not known: labels smoothed by a tenth leave a fifth of "
+            "it, a variational bound keeps most of its divergence. Look-alikes: such "
+            "floors, which the score does not see."
         ),
         explains=("OPT005", "GEN002"),
     ),
