@@ -234,7 +234,7 @@ def test_a_run_killed_at_random_moments_ends_as_an_unbroken_one(tmp_path):
         run.stdout.readline()
         before = _newest(directory)
         limit = time.monotonic() + 120
-        # wait until this session has written something, then a random moment more
+        # wait until this process has written something, then a random moment more
         while run.poll() is None and _newest(directory) == before:
             assert time.monotonic() < limit
             time.sleep(0.01)

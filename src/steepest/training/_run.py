@@ -83,14 +83,14 @@ class Run:
         self.key = jax.random.key(recipe.seed)
         # Steps give their input's memory away, so the user's own arrays are copied.
         self.carry = copy(meshes.replicate(start(self.program, problem.state), mesh))
-        self.step = self.began = 0  # updates done; and before this session
-        self.earlier = 0.0  # seconds of the sessions before this one
+        self.step = self.began = 0  # updates done; and before this process
+        self.earlier = 0.0  # seconds of the processes before this one
         self.good = Good(0, copy(self.carry))
         self.log: Log | None = None
         self.critical = Critical()
         self.nonfinite: dict[str, Any] | None = None
         self.recent: float | None = None
-        self.seconds = 0.0  # of this session
+        self.seconds = 0.0  # of this process
         self.timed = (0, 0.0)  # updates and seconds, without compilation
         self.compilation = 0.0  # seconds that the first updates took
         self.pace = np.inf  # seconds an update takes, at its best

@@ -54,7 +54,7 @@ class Schedule:
         self.cost: dict[str, float] = {}  # seconds of a measurement, without compiling
         self.spent = 0.0  # seconds in measurements, without compiling
         self.seconds = 0.0  # seconds in measurements, all told
-        self.began = 0  # updates done before this session
+        self.began = 0  # updates done before this process
         self.last: dict[str, int] = {}
         self._compiled: set[str] = set()
 
