@@ -51,8 +51,9 @@ def check(
     - `rules`: the rules to judge by; add your own with `RULES + (mine,)`.
     - `limits`: thresholds to replace, `{"OPT001.product": 1.8}`.
     - `silence`: ids of rules to leave out.
-    - `budget`: seconds that the whole check may take. A run that does not fit is
-      stopped, judged on what it did, and says so.
+    - `budget`: seconds that the whole check may take, give or take the compilation of
+      the training program. A run that does not fit is stopped, judged on what it did,
+      and says so.
     - `seed`: replaces the recipe's seed.
     - `progress`: called with the name of each stage.
 

@@ -72,7 +72,8 @@ def fit(
     - `budget`: the share of the training time that probes may take. They measure at the
       beginning, once more to learn what that costs, and at the end, whatever it is.
     - `allowance`: seconds that they may take beside, spread over the run.
-    - `seconds`: stop after so long; the record says `ended = "out of time"`.
+    - `seconds`: stop after so long, compilation not counted, which a slow machine
+      would spend all of it on; the record says `ended = "out of time"`.
     - `checkpoint`: a directory. The run saves itself there every `every` updates (about
       every 30 s when None) and at its end, keeps the last `keep` files and, where the
       probes evaluate, the best by validation loss (by training loss without validation
@@ -161,7 +162,9 @@ def _until_the_end(
                 checkpoints.save_best(saving.directory, run.frozen(schedule))
         if run.total is not None and run.step >= run.total:
             return "completed"
-        late = seconds is not None and time.perf_counter() - began > seconds
+        compiling = schedule.seconds - schedule.spent + run.compilation
+        spent = time.perf_counter() - began - compiling
+        late = seconds is not None and spent > seconds
         if late and run.step > 0:  # a run without an update says nothing
             return "out of time"
         stop = schedule.next(run.step, run.pace)
