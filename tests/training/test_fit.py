@@ -195,12 +195,10 @@ def test_a_metric_that_is_not_a_scalar_is_refused():
 
 
 def test_a_budget_of_seconds_ends_the_run(problem):
-    began = time.perf_counter()
     _, record = fit(problem, Recipe(steps=10**7, batch_size=8), probes=(), seconds=0.5)
     assert record.meta["ended"] == "out of time"
     assert 0 < record.meta["steps"] < 10**7
     assert len(record["loss"].step) == record.meta["steps"]
-    assert time.perf_counter() - began < 60
 
 
 def test_ctrl_c_leaves_a_usable_record(problem, tmp_path):
