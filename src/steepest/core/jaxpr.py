@@ -117,6 +117,7 @@ class Equation:
     path: tuple[str, ...]  # names of the calls and loops around it
     control: Any  # Call, Scan, While or Cond; None for an ordinary primitive
     traceback: Any = None  # jaxlib's, that `place` was read from
+    address: tuple[int, ...] = ()  # body and number in it, from the outermost inwards
 
     @property
     def library(self) -> tuple[str, ...]:
@@ -226,14 +227,16 @@ def evaluate(
     default: Callable[..., Any],
     unseen: Counter | None = None,
     around: Equation | None = None,
+    body: int = 0,
 ) -> list[Any]:
     """Evaluate a program under another interpretation; see the module docstring.
 
     A rule gets the `Equation` and the values of its operands, and returns one value, or
     a list where the primitive has several results; or `NotImplemented`, and then it is
     as if there were no rule. `unseen` counts what went to `default`; read it with
-    `not_analysed`. `around` is the equation whose body this is: it lends its place to
-    equations that have none of their own.
+    `not_analysed`. `around` is the equation whose body this is, the one with the number
+    `body` in `bodies(around.control)`: it lends its place to equations that have none of
+    their own, and its address to all.
     """
     jaxpr = closed.jaxpr
     env = dict(zip(jaxpr.constvars, map(lift, closed.consts), strict=True))
@@ -242,8 +245,8 @@ def evaluate(
     def read(atom: Any) -> Any:
         return lift(atom.val) if isinstance(atom, core.Literal) else env[atom]
 
-    for eqn in jaxpr.eqns:
-        equation = describe(eqn, around)
+    for number, eqn in enumerate(jaxpr.eqns):
+        equation = describe(eqn, around, (body, number))
         values = [read(atom) for atom in eqn.invars]
         rule = rules.get(eqn.primitive) or rules.get(eqn.primitive.name)
         rule = rule or rules.get(type(equation.control))
@@ -281,13 +284,15 @@ def not_analysed(unseen: Counter) -> tuple[NotAnalysed, ...]:
     return tuple(NotAnalysed(name, place, n) for (name, place), n in common)
 
 
-def equations(closed: Closed, around: Equation | None = None) -> Iterator[Equation]:
+def equations(
+    closed: Closed, around: Equation | None = None, body: int = 0
+) -> Iterator[Equation]:
     """Every equation of a program, outermost first, and those inside of it."""
-    for eqn in closed.jaxpr.eqns:
-        equation = describe(eqn, around)
+    for number, eqn in enumerate(closed.jaxpr.eqns):
+        equation = describe(eqn, around, (body, number))
         yield equation
-        for body in bodies(equation.control):
-            yield from equations(body, equation)
+        for inner, closed_inner in enumerate(bodies(equation.control)):
+            yield from equations(closed_inner, equation, inner)
 
 
 def bodies(control: Call | Scan | While | Cond | None) -> tuple[Closed, ...]:
@@ -303,8 +308,13 @@ def bodies(control: Call | Scan | While | Cond | None) -> tuple[Closed, ...]:
             return ()
 
 
-def describe(eqn: core.JaxprEqn, around: Equation | None = None) -> Equation:
-    """The equation with its place in the user's source and its control flow read."""
+def describe(
+    eqn: core.JaxprEqn, around: Equation | None = None, at: tuple[int, ...] = ()
+) -> Equation:
+    """The equation with its place in the user's source and its control flow read.
+
+    `at` is the number of the body of `around` that it is in, and its number there.
+    """
     traceback = eqn.source_info.traceback
     place, own = place_of(traceback)
     path: tuple[str, ...] = ()
@@ -312,7 +322,8 @@ def describe(eqn: core.JaxprEqn, around: Equation | None = None) -> Equation:
         path = (*around.path, around.name)
         if not own and around.place != NOWHERE:
             place, traceback = around.place, around.traceback
-    return Equation(eqn, place, path, control_of(eqn), traceback)
+    address = (*around.address, *at) if around is not None else at
+    return Equation(eqn, place, path, control_of(eqn), traceback, address)
 
 
 # -- What differs between versions of JAX ---------------------------------------------
