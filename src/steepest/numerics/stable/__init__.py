@@ -1,0 +1,50 @@
+"""Functions whose value, gradient and Hessian are right over the whole range.
+
+Each states its form and what it does at singular points; none clips, and none makes a
+NaN that its input did not hold.
+"""
+
+from .differences import (
+    difference_of_squares as difference_of_squares,
+    expm1 as expm1,
+    expm1_minus as expm1_minus,
+    expm1_over_x as expm1_over_x,
+    log1p_minus as log1p_minus,
+    one_minus_cos as one_minus_cos,
+    power1pm1 as power1pm1,
+    sqrt1pm1 as sqrt1pm1,
+    sqrt_difference as sqrt_difference,
+    sqrt_increment as sqrt_increment,
+)
+from .entropy import (
+    binary_cross_entropy as binary_cross_entropy,
+    binary_entropy as binary_entropy,
+    cross_entropy as cross_entropy,
+    entropy_of_logits as entropy_of_logits,
+    focal_loss as focal_loss,
+    kl_of_logits as kl_of_logits,
+    xlogx as xlogx,
+    xlogy as xlogy,
+)
+from .exponentials import (
+    log1mexp as log1mexp,
+    log_expm1 as log_expm1,
+    logaddexp as logaddexp,
+    logdiffexp as logdiffexp,
+)
+from .logistic import (
+    log_one_minus_tanh2 as log_one_minus_tanh2,
+    log_sigmoid as log_sigmoid,
+    logcosh as logcosh,
+    logit as logit,
+    sigmoid as sigmoid,
+    softplus as softplus,
+    tanh as tanh,
+)
+from .softmax import (
+    log1m_softmax as log1m_softmax,
+    log_softmax as log_softmax,
+    logmeanexp as logmeanexp,
+    logsumexp as logsumexp,
+    softmax as softmax,
+)

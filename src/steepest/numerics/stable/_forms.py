@@ -1,0 +1,149 @@
+"""What the stable forms share: one rounding, derivatives that are given, exact scales.
+
+**One rounding.** A result in float16, bfloat16 or float8 is computed in float32 and
+rounded once, so that its error is half a unit in the last place and no more.
+
+**Derivatives that are given.** Where the derivative that automatic differentiation
+would form loses digits, overflows or is 0/0, the function carries its derivatives as
+functions of their own, each stable: f, f′, f″.
+"""
+
+import functools
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array
+
+from ...core.errors import InputError
+
+
+Unary = Callable[[Array], Array]
+Axis = int | Sequence[int] | None
+
+
+def rounded_once(
+    floats: int = 1, static: tuple[str, ...] = (), broadcast: bool = True
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Compile a function, and compute it in float32 where its type is narrower.
+
+    The first `floats` arguments are brought to their common floating type and, if
+    `broadcast`, to their common shape; the results have that type. Arguments named in
+    `static` are no arrays.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def wrapped(*args: Any, **options: Any) -> Any:
+            given = [jnp.asarray(x) for x in args[:floats]]
+            dtype = floating(function.__name__, *given)
+            wide = jnp.float32 if jnp.finfo(dtype).bits < 32 else dtype
+            if broadcast and len(given) > 1:
+                shape = jnp.broadcast_shapes(*(x.shape for x in given))
+                given = [jnp.broadcast_to(x, shape) for x in given]
+            result = function(
+                *(x.astype(wide) for x in given), *args[floats:], **options
+            )
+            return jax.tree.map(lambda y: y.astype(dtype), result)
+
+        return jax.jit(wrapped, static_argnames=static)
+
+    return decorate
+
+
+def floating(name: str, *arrays: Array) -> Any:  # a dtype
+    """The common floating type of `arrays`; that of Python's floats if they have none.
+
+    Raises `InputError` for complex numbers.
+    """
+    dtype = jnp.result_type(*arrays)
+    if jnp.issubdtype(dtype, jnp.complexfloating):
+        raise InputError(
+            f"`{name}` is a function of real numbers, and was given {dtype}; "
+            "take the real or the imaginary part first."
+        )
+    return dtype if jnp.issubdtype(dtype, jnp.floating) else jnp.result_type(float)
+
+
+def derivatives(function: Unary, *higher: Unary) -> Unary:
+    """The elementwise `function` with its first, second, ... derivative as given.
+
+    The last one is differentiated as JAX would.
+    """
+    if not higher:
+        return function
+    slope = derivatives(*higher)
+    given = jax.custom_jvp(function)
+    given.defjvps(lambda t, y, x: t * slope(x))
+    return given
+
+
+@jax.custom_jvp
+def divide(x: Array, y: Array) -> Array:
+    """x / y, and 0 where x is 0, also 0/0.
+
+    The derivative −(x/y)/y divides twice, where JAX's own multiplies by y⁻², which
+    overflows for |y| below the root of the smallest normal number.
+    """
+    return jnp.where(x == 0, jnp.where(jnp.isnan(y), y, 0.0), x / nonzero(y, x == 0))
+
+
+@divide.defjvp
+def _(primals: Any, tangents: Any) -> Any:
+    (x, y), (tx, ty) = primals, tangents
+    ratio = divide(x, y)
+    return ratio, tx / nonzero(y, y == 0) - divide(ratio * ty, y)
+
+
+def nonzero(y: Array, where: Array) -> Array:
+    """`y` with ones in the places `where`: they are selected away afterwards."""
+    return jnp.where(where, 1.0, y)
+
+
+def horner(coefficients: Sequence[float], x: Array) -> Array:
+    """c₀ + c₁x + c₂x² + ..."""
+    total = jnp.full_like(x, coefficients[-1])
+    for c in reversed(coefficients[:-1]):
+        total = total * x + c
+    return total
+
+
+def terms(x: Array, single: int, double: int) -> int:
+    """How many terms of a series the type of `x` asks for."""
+    return double if jnp.finfo(x.dtype).bits > 32 else single
+
+
+def binade(x: Array) -> Array:
+    """The power of two at or below |x|, and 0 for 0: a scale without rounding."""
+    bits, mask = {
+        4: (jnp.uint32, 0x7F800000),
+        8: (jnp.uint64, 0x7FF0000000000000),
+    }[x.dtype.itemsize]
+    exponent = lax.bitcast_convert_type(x, bits) & jnp.asarray(mask, bits)
+    return lax.stop_gradient(lax.bitcast_convert_type(exponent, x.dtype))
+
+
+def axes(x: Array, axis: Axis) -> tuple[int, ...]:
+    """`axis` as a tuple of numbers from 0."""
+    if axis is None:
+        return tuple(range(x.ndim))
+    wanted = (axis,) if isinstance(axis, int) else tuple(axis)
+    for a in wanted:
+        if not -x.ndim <= a < x.ndim:
+            raise InputError(
+                f"There is no axis {a} in an array of shape {x.shape}; "
+                f"name one from {-x.ndim} to {x.ndim - 1}."
+            )
+    return tuple(a % x.ndim for a in wanted)
+
+
+def count(x: Array, axis: tuple[int, ...]) -> int:
+    """How many elements a reduction over `axis` takes together."""
+    return math.prod(x.shape[a] for a in axis)
+
+
+def squeezed(y: Array, axis: tuple[int, ...], keepdims: bool) -> Array:
+    return y if keepdims else jnp.squeeze(y, axis)

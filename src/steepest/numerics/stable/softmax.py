@@ -1,0 +1,264 @@
+"""Softmax and the logarithms of sums of exponentials, over the whole range.
+
+With m = max x and z = x − m ≤ 0, of which one entry is 0, let r be the sum of e^z over
+all the others. Then
+
+    logsumexp(x) = m + log1p(r),    log_softmax(x) = z − log1p(r),
+
+where log(Σ e^z) would round 1 + r to 1 and lose the loss of a confident class. The
+derivatives are pᵢ(tᵢ − Σ pⱼtⱼ) and its like. For the leading class that is a
+difference of nearly equal numbers; with t taken relative to the leading class,
+
+    t′ = t − t_top,    tᵢ − Σ pⱼtⱼ = t′ᵢ − Σ_{j≠top} pⱼt′ⱼ,
+
+it is not, and a Hessian entry such as p(1 − p) keeps its digits when p rounds to 1.
+
+Convention: −inf is an event of probability 0. A row of −inf alone (fully masked) has
+softmax 0, logsumexp and log_softmax −inf, and derivative 0. Entries of +inf share
+the probability equally. A NaN makes its row NaN.
+"""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Bool
+
+from ._forms import Axis, axes, divide, rounded_once, squeezed
+
+
+Axes = tuple[int, ...]
+over = functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+
+
+def shifted(axis: Axes, x: Array) -> tuple[Array, Array]:
+    """The maximum m and z = x − m, without inf − inf."""
+    m = jnp.max(x, axis, keepdims=True, initial=-jnp.inf)
+    z = x - jnp.where(m == -jnp.inf, 0.0, m)
+    at_infinity = jnp.where(x == jnp.inf, 0.0, -jnp.inf)
+    return m, jnp.where(m == jnp.inf, at_infinity.astype(x.dtype), z)
+
+
+def leading(axis: Axes, z: Array) -> tuple[Bool[Array, "..."], Array]:
+    """Where the only maximum is (nowhere if several share it), and the rest r."""
+    tied = z == 0
+    ties = jnp.sum(tied.astype(z.dtype), axis, keepdims=True)
+    rest = jnp.sum(jnp.where(tied, 0.0, jnp.exp(z)), axis, keepdims=True)
+    return tied & (ties == 1), rest + jnp.maximum(ties - 1, 0.0)
+
+
+def centred(axis: Axes, p: Array, top: Array, t: Array) -> Array:
+    """t − Σ p t without cancellation at the leading class."""
+    lead = jnp.sum(jnp.where(top, t, 0.0), axis, keepdims=True)
+    relative = jnp.where(top, 0.0, t - lead)
+    return relative - jnp.sum(p * relative, axis, keepdims=True)
+
+
+@over
+def softmax_of(axis: Axes, x: Array) -> Array:
+    _, z = shifted(axis, x)
+    _, rest = leading(axis, z)
+    return jnp.exp(z) / (1 + rest)
+
+
+@softmax_of.defjvp
+def _(axis: Axes, primals: Any, tangents: Any) -> Any:
+    (x,), (t,) = primals, tangents
+    p, top = softmax_of(axis, x), top_of(axis, x)
+    return p, p * centred(axis, p, top, t)
+
+
+def top_of(axis: Axes, x: Array) -> Bool[Array, "..."]:
+    """Where the only maximum of `x` is."""
+    return leading(axis, shifted(axis, jax.lax.stop_gradient(x))[1])[0]
+
+
+@over
+def logsumexp_of(axis: Axes, x: Array) -> Array:
+    m, z = shifted(axis, x)
+    _, rest = leading(axis, z)
+    return m + jnp.log1p(rest)
+
+
+@logsumexp_of.defjvp
+def _(axis: Axes, primals: Any, tangents: Any) -> Any:
+    (x,), (t,) = primals, tangents
+    p = softmax_of(axis, x)
+    return logsumexp_of(axis, x), jnp.sum(p * t, axis, keepdims=True)
+
+
+@over
+def log_softmax_of(axis: Axes, x: Array) -> Array:
+    _, z = shifted(axis, x)
+    _, rest = leading(axis, z)
+    return z - jnp.log1p(rest)
+
+
+@log_softmax_of.defjvp
+def _(axis: Axes, primals: Any, tangents: Any) -> Any:
+    (x,), (t,) = primals, tangents
+    empty = jnp.max(x, axis, keepdims=True, initial=-jnp.inf) == -jnp.inf
+    p, top = softmax_of(axis, x), top_of(axis, x)
+    slope = jnp.where(empty, 0.0, centred(axis, p, top, t))
+    return log_softmax_of(axis, x), slope
+
+
+@over
+def log1m_softmax_of(axis: Axes, x: Array) -> Array:
+    _, z = shifted(axis, x)
+    top, rest = leading(axis, z)
+    p = jnp.exp(z) / (1 + rest)
+    others = logsumexp_of(axis, jnp.where(top, -jnp.inf, z))
+    beside = p <= 0.5
+    small = jnp.log1p(-jnp.where(beside, p, 0.0))
+    return jnp.where(beside, small, others - jnp.log1p(rest) + 0 * p)
+
+
+@log1m_softmax_of.defjvp
+def _(axis: Axes, primals: Any, tangents: Any) -> Any:
+    (x,), (t,) = primals, tangents
+    p, top = softmax_of(axis, x), top_of(axis, x)
+    q = softmax_of(axis, jnp.where(top, -jnp.inf, x))
+    lead = jnp.sum(jnp.where(top, t, 0.0), axis, keepdims=True)
+    of_top = p * jnp.sum(q * jnp.where(top, 0.0, t - lead), axis, keepdims=True)
+    share = jnp.where(top, 0.0, p)
+    of_others = -share / (1 - share) * centred(axis, p, top, t)
+    return log1m_softmax_of(axis, x), jnp.where(top, of_top, of_others)
+
+
+@over
+def _logmeanexp(axis: Axes, x: Array, kept: Array) -> Array:
+    m, z = shifted(axis, x)
+    n = jnp.sum(kept, axis, keepdims=True)
+    total = jnp.sum(jnp.where(kept == 0, 0.0, jnp.expm1(z)), axis, keepdims=True)
+    below = divide(total, n)
+    near = below > -0.5
+    far = jnp.log(divide(jnp.sum(jnp.exp(z), axis, keepdims=True), n))
+    return m + jnp.where(near, jnp.log1p(jnp.where(near, below, 0.0)), far)
+
+
+@_logmeanexp.defjvp
+def _(axis: Axes, primals: Any, tangents: Any) -> Any:
+    (x, kept), (t, _) = primals, tangents
+    p = softmax_of(axis, x)
+    return _logmeanexp(axis, x, kept), jnp.sum(p * t, axis, keepdims=True)
+
+
+@over
+def _weighted(axis: Axes, x: Array, weights: Array) -> Array:
+    """log Σ w eˣ: the largest term taken out, as without weights."""
+    _, z = shifted(axis, x + jnp.log(jnp.abs(weights)))
+    m = jnp.max(x + jnp.log(jnp.abs(weights)), axis, keepdims=True, initial=-jnp.inf)
+    tied, sign = z == 0, jnp.sign(weights)
+    rest = jnp.sum(jnp.where(tied, 0.0, sign * jnp.exp(z)), axis, keepdims=True)
+    lead = jnp.sum(jnp.where(tied, sign, 0.0), axis, keepdims=True)
+    return m + jnp.where(m == -jnp.inf, 0.0, jnp.log1p(rest + (lead - 1)))
+
+
+@_weighted.defjvp
+def _(axis: Axes, primals: Any, tangents: Any) -> Any:
+    (x, weights), (t, tw) = primals, tangents
+    total = _weighted(axis, x, weights)
+    empty = total == -jnp.inf
+    z = jnp.where(empty, -jnp.inf, x - jnp.where(empty, 0.0, total))
+    share = jnp.exp(z)
+    return total, jnp.sum(share * (weights * t + tw), axis, keepdims=True)
+
+
+def masked(x: Array, where: ArrayLike | None, rest: float = -jnp.inf) -> Array:
+    """`x` where the mask holds, and `rest` elsewhere."""
+    if where is None:
+        return x
+    keep = jnp.broadcast_to(jnp.asarray(where), x.shape)
+    return jnp.where(keep, x, jnp.asarray(rest, x.dtype))
+
+
+@rounded_once(static=("axis", "keepdims"))
+def logsumexp(
+    x: ArrayLike,
+    /,
+    axis: Axis = None,
+    *,
+    weights: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    keepdims: bool = False,
+) -> Array:
+    """log Σ eˣ, or log Σ w eˣ, over `axis` (all axes if None).
+
+    >>> from steepest.numerics import stable
+    >>> print(f"{stable.logsumexp([0.0, -20.0]):.3e}")
+    2.061e-09
+
+    Nothing to add (all −inf, or `where` false) gives −inf with derivative 0; weights may
+    be 0 or negative, and a sum below 0 has no logarithm: NaN.
+    """
+    axis = axes(x, axis)
+    x = masked(x, where)
+    if weights is None:
+        total = logsumexp_of(axis, x)
+    else:
+        w = jnp.broadcast_to(jnp.asarray(weights).astype(x.dtype), x.shape)
+        total = _weighted(axis, x, w)
+    return squeezed(total, axis, keepdims)
+
+
+@rounded_once(static=("axis", "keepdims"))
+def logmeanexp(
+    x: ArrayLike,
+    /,
+    axis: Axis = None,
+    *,
+    where: ArrayLike | None = None,
+    keepdims: bool = False,
+) -> Array:
+    """log of the mean of eˣ over `axis`: m + log1p(mean(expm1(x − m))).
+
+    The subtraction of log n from logsumexp would lose the digits of nearly equal x.
+    """
+    axis = axes(x, axis)
+    mean = _logmeanexp(axis, masked(x, where), masked(jnp.ones_like(x), where, 0.0))
+    return squeezed(mean, axis, keepdims)
+
+
+@rounded_once(static=("axis",))
+def softmax(
+    x: ArrayLike,
+    /,
+    axis: Axis = -1,
+    *,
+    where: ArrayLike | None = None,
+    temperature: ArrayLike | None = None,
+) -> Array:
+    """eˣ / Σ eˣ, or with x/T for x at a `temperature` T > 0.
+
+    The maximum is subtracted before T divides, so that no x/T overflows. A row of
+    which nothing is kept by `where` is 0, with derivative 0.
+    """
+    axis, x = axes(x, axis), masked(x, where)
+    if temperature is not None:
+        m = jax.lax.stop_gradient(jnp.max(x, axis, keepdims=True, initial=-jnp.inf))
+        T = jnp.asarray(temperature).astype(x.dtype)
+        x = (x - jnp.where(jnp.isfinite(m), m, 0.0)) / jnp.broadcast_to(T, x.shape)
+    return softmax_of(axis, x)
+
+
+@rounded_once(static=("axis",))
+def log_softmax(
+    x: ArrayLike, /, axis: Axis = -1, *, where: ArrayLike | None = None
+) -> Array:
+    """log(eˣ / Σ eˣ); −inf, with derivative 0, for what `where` leaves out."""
+    axis = axes(x, axis)
+    return masked(log_softmax_of(axis, masked(x, where)), where)
+
+
+@rounded_once(static=("axis",))
+def log1m_softmax(
+    x: ArrayLike, /, axis: Axis = -1, *, where: ArrayLike | None = None
+) -> Array:
+    """log(1 − softmax(x)): for the leading class, what the others have together.
+
+    An event that `where` leaves out has probability 0, so 0 here.
+    """
+    axis = axes(x, axis)
+    return masked(log1m_softmax_of(axis, masked(x, where)), where, 0.0)
