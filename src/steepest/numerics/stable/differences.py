@@ -16,7 +16,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike
+from jaxtyping import Array
 
 from ._forms import derivatives, divide, horner, rounded_once, terms
 
@@ -183,25 +183,25 @@ def _(primals: Any, tangents: Any) -> Any:
 
 
 @rounded_once()
-def expm1(x: ArrayLike, /) -> Array:
+def expm1(x: Array, /) -> Array:
     """eˣ − 1, with the derivative eˣ, which JAX's (eˣ − 1) + 1 rounds to 0 below −17."""
     return expm1_of(x)
 
 
 @rounded_once()
-def expm1_over_x(x: ArrayLike, /) -> Array:
+def expm1_over_x(x: Array, /) -> Array:
     """(eˣ − 1)/x, 1 at 0, with derivatives 1/2 and 1/3 there."""
     return _moment(0, x)
 
 
 @rounded_once()
-def expm1_minus(x: ArrayLike, /) -> Array:
+def expm1_minus(x: Array, /) -> Array:
     """eˣ − 1 − x ≥ 0, x²/2 near 0: the variance term of a Gaussian divergence."""
     return expm1_minus_of(x)
 
 
 @rounded_once()
-def log1p_minus(x: ArrayLike, /) -> Array:
+def log1p_minus(x: Array, /) -> Array:
     """log(1 + x) − x ≤ 0, −x²/2 near 0.
 
     With r = x/(2 + x), log(1 + x) = 2 artanh(r), and the difference is 2(artanh r − r) − xr.
@@ -210,19 +210,19 @@ def log1p_minus(x: ArrayLike, /) -> Array:
 
 
 @rounded_once()
-def one_minus_cos(x: ArrayLike, /) -> Array:
+def one_minus_cos(x: Array, /) -> Array:
     """1 − cos(x) = 2 sin²(x/2)."""
     return _one_minus_cos(x)
 
 
 @rounded_once()
-def sqrt1pm1(x: ArrayLike, /) -> Array:
+def sqrt1pm1(x: Array, /) -> Array:
     """√(1 + x) − 1."""
     return _sqrt1pm1_of(x)
 
 
 @rounded_once(2)
-def power1pm1(x: ArrayLike, t: ArrayLike, /) -> Array:
+def power1pm1(x: Array, t: Array, /) -> Array:
     """(1 + x)ᵗ − 1 = expm1(t log1p(x)), for x ≥ −1.
 
     −power1pm1(−β, t) is the bias correction 1 − (1 − β)ᵗ of a running mean.
@@ -231,18 +231,18 @@ def power1pm1(x: ArrayLike, t: ArrayLike, /) -> Array:
 
 
 @rounded_once(2)
-def difference_of_squares(a: ArrayLike, b: ArrayLike, /) -> Array:
+def difference_of_squares(a: Array, b: Array, /) -> Array:
     """a² − b² = (a − b)(a + b), 0 where |a| = |b|."""
     return _difference_of_squares(a, b)
 
 
 @rounded_once(2)
-def sqrt_difference(a: ArrayLike, b: ArrayLike, /) -> Array:
+def sqrt_difference(a: Array, b: Array, /) -> Array:
     """√a − √b; the derivative in an argument that is 0 is taken as 0."""
     return _sqrt_difference(a, b)
 
 
 @rounded_once(2)
-def sqrt_increment(x: ArrayLike, d: ArrayLike, /) -> Array:
+def sqrt_increment(x: Array, d: Array, /) -> Array:
     """√(x + d) − √x = d/(√(x + d) + √x), right also where x + d rounds to x."""
     return _sqrt_increment(x, d)

@@ -28,7 +28,6 @@ from .softmax import (
     log1m_softmax_of,
     log_softmax_of,
     over,
-    shifted,
     softmax_of,
     top_of,
 )
@@ -120,13 +119,13 @@ def _(axis: Axes, primals: Any, tangents: Any) -> Any:
 
 
 @rounded_once()
-def xlogx(x: ArrayLike, /) -> Array:
+def xlogx(x: Array, /) -> Array:
     """x log x: 0 at 0, where the derivative log x + 1 is −inf; NaN below 0."""
     return xlogx_of(x)
 
 
 @rounded_once(2)
-def xlogy(x: ArrayLike, y: ArrayLike, /) -> Array:
+def xlogy(x: Array, y: Array, /) -> Array:
     """x log y, and 0 where x = 0 whatever y is (a NaN passes).
 
     The derivatives are log y and x/y; at (0, 0) they are −inf and 0.
@@ -135,7 +134,7 @@ def xlogy(x: ArrayLike, y: ArrayLike, /) -> Array:
 
 
 @rounded_once()
-def binary_entropy(p: ArrayLike, /) -> Array:
+def binary_entropy(p: Array, /) -> Array:
     """−p log p − (1 − p) log(1 − p), 0 at 0 and 1; derivative −logit(p)."""
     return _binary_entropy(p)
 
@@ -150,14 +149,14 @@ _binary_entropy = derivatives(_binary_entropy_value, lambda p: -logit_of(p))
 
 
 @rounded_once(static=("axis",))
-def entropy_of_logits(x: ArrayLike, /, axis: Axis = -1) -> Array:
+def entropy_of_logits(x: Array, /, axis: Axis = -1) -> Array:
     """The entropy −Σ p log p of softmax(x), in nats."""
     axis = axes(x, axis)
     return squeezed(_entropy(axis, x), axis, False)
 
 
 @rounded_once(2, static=("axis",))
-def kl_of_logits(x: ArrayLike, y: ArrayLike, /, axis: Axis = -1) -> Array:
+def kl_of_logits(x: Array, y: Array, /, axis: Axis = -1) -> Array:
     """KL(softmax(x) ‖ softmax(y)) ≥ 0; inf where q = 0 < p."""
     axis = axes(x, axis)
     return squeezed(_kl(axis, x, y), axis, False)
@@ -184,7 +183,7 @@ def _check_labels(logits: Array, labels: Array, axis: Axes) -> bool:
 
 @rounded_once(static=("axis",))
 def cross_entropy(
-    logits: ArrayLike,
+    logits: Array,
     labels: ArrayLike,
     /,
     *,
@@ -212,7 +211,7 @@ def cross_entropy(
 
 @rounded_once(static=("axis",))
 def focal_loss(
-    logits: ArrayLike, labels: ArrayLike, /, gamma: ArrayLike = 2.0, *, axis: int = -1
+    logits: Array, labels: ArrayLike, /, gamma: ArrayLike = 2.0, *, axis: int = -1
 ) -> Array:
     """−(1 − p)^γ log p for the class numbers `labels`, with p = softmax(logits).
 
@@ -230,7 +229,7 @@ def focal_loss(
 
 
 @rounded_once(2)
-def binary_cross_entropy(logit: ArrayLike, target: ArrayLike, /) -> Array:
+def binary_cross_entropy(logit: Array, target: Array, /) -> Array:
     """y softplus(−x) + (1 − y) softplus(x), for a target y in [0, 1].
 
     Two terms ≥ 0, where softplus(x) − xy is a difference that is 0 for y = 1, x > 17.

@@ -13,7 +13,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike
+from jaxtyping import Array
 
 from ._forms import derivatives, rounded_once
 from .logistic import logistic
@@ -89,19 +89,19 @@ def _(primals: Any, tangents: Any) -> Any:
 
 
 @rounded_once()
-def log1mexp(x: ArrayLike, /) -> Array:
+def log1mexp(x: Array, /) -> Array:
     """log(1 − eˣ) for x ≤ 0: −inf at 0, with derivative −inf; NaN for x > 0."""
     return log1mexp_of(x)
 
 
 @rounded_once()
-def log_expm1(x: ArrayLike, /) -> Array:
+def log_expm1(x: Array, /) -> Array:
     """log(eˣ − 1) for x ≥ 0, the inverse of `softplus`; −inf at 0, NaN below."""
     return log_expm1_of(x)
 
 
 @rounded_once(2)
-def logaddexp(a: ArrayLike, b: ArrayLike, /) -> Array:
+def logaddexp(a: Array, b: Array, /) -> Array:
     """log(eᵃ + eᵇ) = max(a, b) + log1p(e^−|a−b|); derivatives σ(a − b) and σ(b − a).
 
     At (−inf, −inf) it is −inf with derivatives 0; at (inf, inf) they are 1/2.
@@ -110,7 +110,7 @@ def logaddexp(a: ArrayLike, b: ArrayLike, /) -> Array:
 
 
 @rounded_once(2)
-def logdiffexp(a: ArrayLike, b: ArrayLike, /) -> Array:
+def logdiffexp(a: Array, b: Array, /) -> Array:
     """log(eᵃ − eᵇ) = a + log1mexp(b − a) for b ≤ a, NaN for b > a.
 
     It is a where b is −inf, and −inf where a = b. At (−inf, −inf) the derivatives are 0.

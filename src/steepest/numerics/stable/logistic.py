@@ -15,7 +15,7 @@ import math
 
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, ArrayLike
+from jaxtyping import Array
 
 from ._forms import derivatives, rounded_once
 
@@ -63,25 +63,25 @@ logit_of = derivatives(_logit, _logit_slope, _logit_bend)
 
 
 @rounded_once()
-def sigmoid(x: ArrayLike, /) -> Array:
+def sigmoid(x: Array, /) -> Array:
     """σ(x) = 1/(1 + e⁻ˣ); 0 at −inf and 1 at inf, with derivative 0 at both."""
     return logistic(x)
 
 
 @rounded_once()
-def softplus(x: ArrayLike, /) -> Array:
+def softplus(x: Array, /) -> Array:
     """log(1 + eˣ) = max(x, 0) + log1p(e^−|x|); 0 at −inf."""
     return softplus_of(x)
 
 
 @rounded_once()
-def log_sigmoid(x: ArrayLike, /) -> Array:
+def log_sigmoid(x: Array, /) -> Array:
     """log σ(x) = −softplus(−x); derivative σ(−x)."""
     return -softplus_of(-x)
 
 
 @rounded_once()
-def logit(p: ArrayLike, /) -> Array:
+def logit(p: Array, /) -> Array:
     """log(p/(1 − p)), the inverse of `sigmoid`; −inf at 0, inf at 1, NaN outside.
 
     Between 1/4 and 3/4 it is 2 artanh(2p − 1), where 2p − 1 is exact, so that the zero
@@ -91,18 +91,18 @@ def logit(p: ArrayLike, /) -> Array:
 
 
 @rounded_once()
-def tanh(x: ArrayLike, /) -> Array:
+def tanh(x: Array, /) -> Array:
     """tanh(x), with the derivative sech²(x), which does not vanish where tanh(x) is 1."""
     return tanh_of(x)
 
 
 @rounded_once()
-def logcosh(x: ArrayLike, /) -> Array:
+def logcosh(x: Array, /) -> Array:
     """log cosh(x) = log1p(2 sinh²(x/2)) for |x| < 1, else |x| + log1p(e^−2|x|) − log 2."""
     return logcosh_of(x)
 
 
 @rounded_once()
-def log_one_minus_tanh2(x: ArrayLike, /) -> Array:
+def log_one_minus_tanh2(x: Array, /) -> Array:
     """log(1 − tanh²(x)) = −2 log cosh(x): the log-derivative of a squashed Gaussian."""
     return -2 * logcosh_of(x)

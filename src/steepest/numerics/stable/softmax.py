@@ -176,7 +176,7 @@ def masked(x: Array, where: ArrayLike | None, rest: float = -jnp.inf) -> Array:
 
 @rounded_once(static=("axis", "keepdims"))
 def logsumexp(
-    x: ArrayLike,
+    x: Array,
     /,
     axis: Axis = None,
     *,
@@ -205,7 +205,7 @@ def logsumexp(
 
 @rounded_once(static=("axis", "keepdims"))
 def logmeanexp(
-    x: ArrayLike,
+    x: Array,
     /,
     axis: Axis = None,
     *,
@@ -223,7 +223,7 @@ def logmeanexp(
 
 @rounded_once(static=("axis",))
 def softmax(
-    x: ArrayLike,
+    x: Array,
     /,
     axis: Axis = -1,
     *,
@@ -245,7 +245,7 @@ def softmax(
 
 @rounded_once(static=("axis",))
 def log_softmax(
-    x: ArrayLike, /, axis: Axis = -1, *, where: ArrayLike | None = None
+    x: Array, /, axis: Axis = -1, *, where: ArrayLike | None = None
 ) -> Array:
     """log(eˣ / Σ eˣ); −inf, with derivative 0, for what `where` leaves out."""
     axis = axes(x, axis)
@@ -254,7 +254,7 @@ def log_softmax(
 
 @rounded_once(static=("axis",))
 def log1m_softmax(
-    x: ArrayLike, /, axis: Axis = -1, *, where: ArrayLike | None = None
+    x: Array, /, axis: Axis = -1, *, where: ArrayLike | None = None
 ) -> Array:
     """log(1 − softmax(x)): for the leading class, what the others have together.
 
