@@ -9,6 +9,7 @@ from .differences import (
     expm1 as expm1,
     expm1_minus as expm1_minus,
     expm1_over_x as expm1_over_x,
+    log1p as log1p,
     log1p_minus as log1p_minus,
     one_minus_cos as one_minus_cos,
     power1pm1 as power1pm1,

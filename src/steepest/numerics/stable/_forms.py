@@ -116,6 +116,20 @@ def terms(x: Array, single: int, double: int) -> int:
     return double if jnp.finfo(x.dtype).bits > 32 else single
 
 
+def _log1p(x: Array) -> Array:
+    if jnp.finfo(x.dtype).bits <= 32:
+        return jnp.log1p(x)
+    near = (x > -0.5) & (x < 1)
+    s = jnp.where(near, x, 0.0)
+    r2 = 2 * s / (2 + s)
+    series = horner([0.25**k / (2 * k + 1) for k in range(18)], r2 * r2)
+    return jnp.where(near, r2 * series, jnp.log(1 + x))
+
+
+#: log(1 + x) as 2 artanh(x/(2 + x)); XLA's in float64 errs by 23 units at −0.39.
+log1p_of = derivatives(_log1p, lambda x: 1 / (1 + x), lambda x: -1 / (1 + x) / (1 + x))
+
+
 def binade(x: Array) -> Array:
     """The power of two at or below |x|, and 0 for 0: a scale without rounding."""
     bits, mask = {

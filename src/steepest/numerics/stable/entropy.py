@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike
 
 from ...core.errors import InputError
-from ._forms import Axis, axes, derivatives, divide, rounded_once, squeezed
+from ._forms import Axis, axes, derivatives, divide, log1p_of, rounded_once, squeezed
 from .differences import expm1_minus_of
 from .logistic import logit_of, softplus_of
 from .softmax import (
@@ -83,7 +83,7 @@ def _log_ratio(axis: Axes, x: Array, y: Array) -> Array:
     d = centred(axis, q, top, x - y)
     close = jnp.max(jnp.abs(d), axis, keepdims=True, initial=0.0) < 1
     bend = jnp.sum(q * expm1_minus_of(jnp.where(close, d, 0.0)), axis, keepdims=True)
-    return jnp.where(close, d - jnp.log1p(bend), far)
+    return jnp.where(close, d - log1p_of(bend), far)
 
 
 @_log_ratio.defjvp
@@ -141,7 +141,7 @@ def binary_entropy(p: Array, /) -> Array:
 
 def _binary_entropy_value(p: Array) -> Array:
     rest = 1 - p
-    of_rest = jnp.where(rest == 0, 0.0, rest * jnp.log1p(-jnp.where(rest == 0, 0.0, p)))
+    of_rest = jnp.where(rest == 0, 0.0, rest * log1p_of(-jnp.where(rest == 0, 0.0, p)))
     return -_xlogx(p) - of_rest
 
 

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from ._forms import derivatives, rounded_once
+from ._forms import derivatives, log1p_of, rounded_once
 from .logistic import logistic
 
 
@@ -36,7 +36,7 @@ def _log1mexp(x: Array) -> Array:
     return jnp.where(
         near,
         jnp.log(-jnp.expm1(jnp.where(near, x, -1.0))),
-        jnp.log1p(-jnp.exp(jnp.where(near, -1.0, x))),
+        log1p_of(-jnp.exp(jnp.where(near, -1.0, x))),
     )
 
 
@@ -48,7 +48,7 @@ def _log_expm1(x: Array) -> Array:
     return jnp.where(
         near,
         jnp.log(jnp.expm1(jnp.where(near, x, 0.5))),
-        x + jnp.log1p(-jnp.exp(-jnp.where(near, 1.0, x))),
+        x + log1p_of(-jnp.exp(-jnp.where(near, 1.0, x))),
     )
 
 
@@ -63,7 +63,7 @@ def _difference(a: Array, b: Array) -> Array:
 
 @jax.custom_jvp
 def _logaddexp(a: Array, b: Array) -> Array:
-    return jnp.maximum(a, b) + jnp.log1p(jnp.exp(-jnp.abs(_difference(a, b))))
+    return jnp.maximum(a, b) + log1p_of(jnp.exp(-jnp.abs(_difference(a, b))))
 
 
 @_logaddexp.defjvp

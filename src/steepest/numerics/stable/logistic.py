@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array
 
-from ._forms import derivatives, rounded_once
+from ._forms import derivatives, log1p_of, rounded_once
 
 
 def _bell(x: Array) -> Array:
@@ -27,17 +27,19 @@ def _bell(x: Array) -> Array:
 logistic_slope = derivatives(_bell, lambda x: -tanh_of(x / 2) * logistic_slope(x))
 logistic = derivatives(lax.logistic, logistic_slope)
 softplus_of = derivatives(
-    lambda x: jnp.maximum(x, 0.0) + jnp.log1p(jnp.exp(-jnp.abs(x))), logistic
+    lambda x: jnp.maximum(x, 0.0) + log1p_of(jnp.exp(-jnp.abs(x))), logistic
 )
-tanh_slope = lambda x: 4 * logistic_slope(2 * x)
+tanh_slope = derivatives(
+    lambda x: 4 * _bell(2 * x), lambda x: -2 * tanh_of(x) * tanh_slope(x)
+)
 tanh_of = derivatives(jnp.tanh, tanh_slope)
 
 
 def _logcosh(x: Array) -> Array:
     size = jnp.abs(x)
     half_sinh = jnp.sinh(jnp.minimum(size, 2.0) / 2)
-    near = jnp.log1p(2 * half_sinh * half_sinh)
-    far = size + (jnp.log1p(jnp.exp(-2 * size)) - math.log(2))
+    near = log1p_of(2 * half_sinh * half_sinh)
+    far = size + (log1p_of(jnp.exp(-2 * size)) - math.log(2))
     return jnp.where(size < 1, near, far)
 
 
@@ -46,8 +48,9 @@ logcosh_of = derivatives(_logcosh, tanh_of)
 
 def _logit(p: Array) -> Array:
     middle = (p > 0.25) & (p < 0.75)
-    near = 2 * jnp.arctanh(jnp.where(middle, 2 * p - 1, 0.0))
-    return jnp.where(middle, near, jnp.log(p) - jnp.log1p(-p))
+    q = jnp.where(middle, p, 0.5)
+    near = log1p_of((2 * q - 1) / (1 - q))
+    return jnp.where(middle, near, jnp.log(p) - log1p_of(-p))
 
 
 def _logit_slope(p: Array) -> Array:
@@ -84,8 +87,8 @@ def log_sigmoid(x: Array, /) -> Array:
 def logit(p: Array, /) -> Array:
     """log(p/(1 − p)), the inverse of `sigmoid`; −inf at 0, inf at 1, NaN outside.
 
-    Between 1/4 and 3/4 it is 2 artanh(2p − 1), where 2p − 1 is exact, so that the zero
-    at 1/2 has all its digits.
+    Between 1/4 and 3/4 it is log1p((2p − 1)/(1 − p)), where 2p − 1 is exact, so that
+    the zero at 1/2 has all its digits.
     """
     return logit_of(p)
 

@@ -25,7 +25,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Bool
 
-from ._forms import Axis, axes, divide, rounded_once, squeezed
+from ._forms import Axis, axes, divide, log1p_of, rounded_once, squeezed
 
 
 Axes = tuple[int, ...]
@@ -78,7 +78,7 @@ def top_of(axis: Axes, x: Array) -> Bool[Array, "..."]:
 def logsumexp_of(axis: Axes, x: Array) -> Array:
     m, z = shifted(axis, x)
     _, rest = leading(axis, z)
-    return m + jnp.log1p(rest)
+    return m + log1p_of(rest)
 
 
 @logsumexp_of.defjvp
@@ -92,7 +92,7 @@ def _(axis: Axes, primals: Any, tangents: Any) -> Any:
 def log_softmax_of(axis: Axes, x: Array) -> Array:
     _, z = shifted(axis, x)
     _, rest = leading(axis, z)
-    return z - jnp.log1p(rest)
+    return z - log1p_of(rest)
 
 
 @log_softmax_of.defjvp
@@ -111,8 +111,8 @@ def log1m_softmax_of(axis: Axes, x: Array) -> Array:
     p = jnp.exp(z) / (1 + rest)
     others = logsumexp_of(axis, jnp.where(top, -jnp.inf, z))
     beside = p <= 0.5
-    small = jnp.log1p(-jnp.where(beside, p, 0.0))
-    return jnp.where(beside, small, others - jnp.log1p(rest) + 0 * p)
+    small = log1p_of(-jnp.where(beside, p, 0.0))
+    return jnp.where(beside, small, others - log1p_of(rest) + 0 * p)
 
 
 @log1m_softmax_of.defjvp
@@ -135,7 +135,7 @@ def _logmeanexp(axis: Axes, x: Array, kept: Array) -> Array:
     below = divide(total, n)
     near = below > -0.5
     far = jnp.log(divide(jnp.sum(jnp.exp(z), axis, keepdims=True), n))
-    return m + jnp.where(near, jnp.log1p(jnp.where(near, below, 0.0)), far)
+    return m + jnp.where(near, log1p_of(jnp.where(near, below, 0.0)), far)
 
 
 @_logmeanexp.defjvp
@@ -153,7 +153,7 @@ def _weighted(axis: Axes, x: Array, weights: Array) -> Array:
     tied, sign = z == 0, jnp.sign(weights)
     rest = jnp.sum(jnp.where(tied, 0.0, sign * jnp.exp(z)), axis, keepdims=True)
     lead = jnp.sum(jnp.where(tied, sign, 0.0), axis, keepdims=True)
-    return m + jnp.where(m == -jnp.inf, 0.0, jnp.log1p(rest + (lead - 1)))
+    return m + jnp.where(m == -jnp.inf, 0.0, log1p_of(rest + (lead - 1)))
 
 
 @_weighted.defjvp

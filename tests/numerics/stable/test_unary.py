@@ -1,0 +1,47 @@
+"""Functions of one number: value and two derivatives over the whole range."""
+
+import jax
+import jax.numpy as jnp
+import mpmath as mp
+import numpy as np
+import pytest
+
+from steepest.numerics import stable
+
+from tests.numerics.stable.oracle import DTYPES, grid, worst
+
+
+INF = np.inf
+log1p = lambda x: mp.log(1 + x)
+FUNCTIONS = {  # the function in many digits, and where it is defined
+    "sigmoid": (lambda x: 1 / (1 + mp.exp(-x)), -INF, INF),
+    "softplus": (lambda x: log1p(mp.exp(x)), -INF, INF),
+    "log_sigmoid": (lambda x: -log1p(mp.exp(-x)), -INF, INF),
+    "logit": (lambda p: mp.log(p / (1 - p)), 0, 1),
+    "tanh": (mp.tanh, -INF, INF),
+    "logcosh": (lambda x: abs(x) + mp.log((1 + mp.exp(-2 * abs(x))) / 2), -INF, INF),
+    "log_one_minus_tanh2": (
+        lambda x: -2 * (abs(x) + mp.log((1 + mp.exp(-2 * abs(x))) / 2)),
+        -INF,
+        INF,
+    ),
+    "log1mexp": (lambda x: mp.log(1 - mp.exp(x)), -INF, 0),
+    "log_expm1": (lambda x: x + mp.log(1 - mp.exp(-x)), 0, INF),
+    "expm1": (lambda x: mp.exp(x) - 1, -INF, INF),
+    "log1p": (log1p, -1, INF),
+    "expm1_over_x": (lambda x: (mp.exp(x) - 1) / x, -INF, INF),
+    "expm1_minus": (lambda x: mp.exp(x) - 1 - x, -INF, INF),
+    "log1p_minus": (lambda x: mp.log(1 + x) - x, -1, INF),
+    "one_minus_cos": (lambda x: 1 - mp.cos(x), -1e3, 1e3),
+    "sqrt1pm1": (lambda x: mp.sqrt(1 + x) - 1, -1, INF),
+    "xlogx": (lambda x: x * mp.log(x), 0, INF),
+    "binary_entropy": (lambda p: -p * mp.log(p) - (1 - p) * mp.log(1 - p), 0, 1),
+}
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_value_and_two_derivatives_are_right_over_the_whole_range(name, dtype):
+    truth, low, high = FUNCTIONS[name]
+    points = grid(dtype, low, high)
+    assert worst(getattr(stable, name), truth, points, dtype)[:5] == []
