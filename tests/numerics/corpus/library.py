@@ -121,6 +121,11 @@ def _ntxent(x):
         return losses.ntxent(x, np.array([0, 0, 1, 1]))
 
 
+def _multiclass_sparsemax(z):
+    with jax.numpy_dtype_promotion("standard"):
+        return losses.multiclass_sparsemax_loss(z, CLASSES)
+
+
 def _generalized_dice(z):
     with jax.numpy_rank_promotion("allow"):
         return losses.multiclass_generalized_dice_loss(z, ONE_HOT)
@@ -174,7 +179,7 @@ LOSSES = (
     ),
     Control(
         "multiclass_sparsemax",
-        lambda z: losses.multiclass_sparsemax_loss(z, CLASSES),
+        _multiclass_sparsemax,
         (ROWS,),
     ),
     Control("softmax_cross_entropy", _of_rows(losses.softmax_cross_entropy), (ROWS,)),
