@@ -13,6 +13,7 @@ from tests.numerics.stable.oracle import DTYPES, grid, worst
 
 INF = np.inf
 log1p = lambda x: mp.log(1 + x)
+below = lambda x: mp.erfc(-x / mp.sqrt(2)) / 2
 FUNCTIONS = {  # the function in many digits, and where it is defined
     "sigmoid": (lambda x: 1 / (1 + mp.exp(-x)), -INF, INF),
     "softplus": (lambda x: log1p(mp.exp(x)), -INF, INF),
@@ -36,6 +37,12 @@ FUNCTIONS = {  # the function in many digits, and where it is defined
     "sqrt1pm1": (lambda x: mp.sqrt(1 + x) - 1, -1, INF),
     "xlogx": (lambda x: x * mp.log(x), 0, INF),
     "binary_entropy": (lambda p: -p * mp.log(p) - (1 - p) * mp.log(1 - p), 0, 1),
+    "log_ndtr": (lambda x: mp.log(below(x)), -INF, INF),
+    "log_erfc": (lambda x: mp.log(mp.erfc(x)), -INF, INF),
+    "mills_ratio": (lambda x: mp.npdf(x) / below(x), -INF, INF),
+    "erfcx": (lambda x: mp.exp(x * x) * mp.erfc(x), -INF, INF),
+    "gelu": (lambda x: x * below(x), -INF, INF),
+    "sqrt": (mp.sqrt, 0, INF),
 }
 
 

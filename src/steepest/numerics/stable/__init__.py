@@ -4,6 +4,21 @@ Each states its form and what it does at singular points; none clips, and none m
 NaN that its input did not hold.
 """
 
+from .compensated import (
+    RunningMean as RunningMean,
+    RunningSum as RunningSum,
+    add_to_mean as add_to_mean,
+    add_to_sum as add_to_sum,
+    cumsum_compensated as cumsum_compensated,
+    running_mean as running_mean,
+    running_sum as running_sum,
+    sum_compensated as sum_compensated,
+)
+from .determinants import (
+    log_abs_product as log_abs_product,
+    log_determinant as log_determinant,
+    log_product as log_product,
+)
 from .differences import (
     difference_of_squares as difference_of_squares,
     expm1 as expm1,
@@ -42,10 +57,34 @@ from .logistic import (
     softplus as softplus,
     tanh as tanh,
 )
+from .norms import (
+    angle as angle,
+    arctan2 as arctan2,
+    cosine_similarity as cosine_similarity,
+    distances as distances,
+    hypot as hypot,
+    norm as norm,
+    normalise as normalise,
+    sqrt as sqrt,
+    squared_distances as squared_distances,
+)
 from .softmax import (
     log1m_softmax as log1m_softmax,
     log_softmax as log_softmax,
     logmeanexp as logmeanexp,
     logsumexp as logsumexp,
     softmax as softmax,
+)
+from .statistics import (
+    standard_deviation as standard_deviation,
+    standardise as standardise,
+    variance as variance,
+)
+from .tails import (
+    erfcx as erfcx,
+    gelu as gelu,
+    log_erfc as log_erfc,
+    log_mixture as log_mixture,
+    log_ndtr as log_ndtr,
+    mills_ratio as mills_ratio,
 )

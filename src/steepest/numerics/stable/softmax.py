@@ -146,7 +146,7 @@ def _(axis: Axes, primals: Any, tangents: Any) -> Any:
 
 
 @over
-def _weighted(axis: Axes, x: Array, weights: Array) -> Array:
+def weighted_of(axis: Axes, x: Array, weights: Array) -> Array:
     """log Σ w eˣ: the largest term taken out, as without weights."""
     _, z = shifted(axis, x + jnp.log(jnp.abs(weights)))
     m = jnp.max(x + jnp.log(jnp.abs(weights)), axis, keepdims=True, initial=-jnp.inf)
@@ -156,10 +156,10 @@ def _weighted(axis: Axes, x: Array, weights: Array) -> Array:
     return m + jnp.where(m == -jnp.inf, 0.0, log1p_of(rest + (lead - 1)))
 
 
-@_weighted.defjvp
+@weighted_of.defjvp
 def _(axis: Axes, primals: Any, tangents: Any) -> Any:
     (x, weights), (t, tw) = primals, tangents
-    total = _weighted(axis, x, weights)
+    total = weighted_of(axis, x, weights)
     empty = total == -jnp.inf
     z = jnp.where(empty, -jnp.inf, x - jnp.where(empty, 0.0, total))
     share = jnp.exp(z)
@@ -199,7 +199,7 @@ def logsumexp(
         total = logsumexp_of(axis, x)
     else:
         w = jnp.broadcast_to(jnp.asarray(weights).astype(x.dtype), x.shape)
-        total = _weighted(axis, x, w)
+        total = weighted_of(axis, x, w)
     return squeezed(total, axis, keepdims)
 
 
