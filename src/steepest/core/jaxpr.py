@@ -384,6 +384,80 @@ def _wrap(kind: str, params: Mapping[str, Any]) -> Callable[[Callable], Callable
     return functools.partial(jax.checkpoint, **options)
 
 
+def as_function(closed: Closed) -> Callable[..., list[Any]]:
+    """A program as a function of its operands."""
+    return core.jaxpr_as_fun(closed)
+
+
+def rebindable(equation: Equation) -> bool:
+    """Whether `rebind` can give the equation other bodies."""
+    if isinstance(equation.control, Cond):
+        return not equation.params.get("branches_platforms")
+    return equation.control is not None
+
+
+def rebind(equation: Equation, programs: Sequence[Closed], *values: Any) -> list[Any]:
+    """Run an equation of control flow with other bodies of the same types."""
+    funs = [core.jaxpr_as_fun(program) for program in programs]
+    control = equation.control
+    with equation.eqn.ctx.manager:
+        match control:
+            case Call():
+                return list(control.wrap(funs[0])(*values))
+            case Scan():
+                return _scan(control, funs[0], values)
+            case While():
+                tests, consts, carry = control.split(values)
+                out = jax.lax.while_loop(
+                    lambda state: funs[0](*tests, *state)[0],
+                    lambda state: tuple(funs[1](*consts, *state)),
+                    tuple(carry),
+                )
+                return list(out)
+            case Cond():
+                index, *operands = values
+                branches = [lambda *xs, f=f: tuple(f(*xs)) for f in funs]
+                return list(jax.lax.switch(index, branches, *operands))
+    raise TypeError(f"`{equation.name}` has no bodies")
+
+
+def _scan(control: Scan, fun: Callable, values: Sequence[Any]) -> list[Any]:
+    consts, carry, sequences = control.split(values)
+
+    def step(state: Any, x: Any) -> Any:
+        outs = fun(*consts, *state, *x)
+        return tuple(outs[: control.num_carry]), tuple(outs[control.num_carry :])
+
+    state, ys = jax.lax.scan(
+        step,
+        tuple(carry),
+        tuple(sequences),
+        length=control.length,
+        reverse=control.reverse,
+        unroll=control.unroll,
+    )
+    return [*state, *ys]
+
+
+def bind_wide(equation: Equation, *values: Any) -> list[Any]:
+    """Run an ordinary equation in float64: dtypes among its parameters are widened."""
+    params = {
+        name: jax.numpy.float64 if _is_float(value) else value
+        for name, value in equation.eqn.params.items()
+    }
+    out = equation.eqn.primitive.bind(*values, **params)
+    return list(out) if equation.eqn.primitive.multiple_results else [out]
+
+
+def _is_float(value: Any) -> bool:
+    if not isinstance(value, (np.dtype, type)):
+        return False
+    try:
+        return jax.numpy.issubdtype(np.dtype(value), np.floating)
+    except TypeError:
+        return False
+
+
 def _closed(jaxpr: Any) -> Closed:
     return jaxpr if hasattr(jaxpr, "consts") else Closed(jaxpr, ())
 

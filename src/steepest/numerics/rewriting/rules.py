@@ -1,0 +1,318 @@
+"""Which operation is looked at for what, and why it is rewritten.
+
+A rule gets a value of the program and gives a stable form of it, or None. It fires
+where the form as written can overflow, vanish or cancel for some finite input, so that
+a program without such a risk stays as it is.
+"""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax.numpy as jnp
+
+from . import functions as f
+from .difference import cancelling
+from .expression import Expressions, Node, origin
+from .facts import bounds, positive
+from .halves import accumulated
+from .linear import expanded
+from .logarithm import log_node, log_of, product
+from .oneplus import log_near_one
+from .quotient import angle, power, quotient, root, scalar_product
+from .singular import entropy, masked
+
+
+class Form(NamedTuple):
+    """A stable form of a value, and what was wrong with the old one."""
+
+    node: Node
+    why: str
+
+
+class Refusal(NamedTuple):
+    """A risk that no other form of the same function removes."""
+
+    reason: str
+    advice: str
+
+
+Rule = Callable[[Expressions, Node], Node | None]
+
+
+def improve(xs: Expressions, v: Node) -> Form | None:
+    """A stable form of `v`, if it needs one and has one."""
+    memo = xs.memo.setdefault("improve", {})
+    if v.id not in memo:
+        memo[v.id] = None
+        memo[v.id] = _improve(xs, v)
+    return memo[v.id]
+
+
+def _improve(xs: Expressions, v: Node) -> Form | None:
+    if v.equation is None or v.dtype is None:
+        return None
+    for rule, why in RULES.get(v.op, ()):
+        found = rule(xs, v)
+        if found is not None and found is not v:
+            return Form(found, why(v))
+    return None
+
+
+# -- Logarithms ------------------------------------------------------------------------
+
+
+def log(xs: Expressions, v: Node) -> Node | None:
+    """log of exponentials, of products, of determinants, of what is near 1."""
+    a = v.args[0]
+    if not a.floating:
+        return None
+    eps = absorbed(xs, a)
+    if eps is not None:
+        return xs.unary("log", eps)
+    L = log_of(xs, a)
+    if L is not None:
+        low, high = bounds(xs, a)
+        if low <= 0 or high == math.inf:
+            return log_node(xs, L, v)
+        return None
+    return _log_of_product(xs, a) or log_near_one(xs, a)
+
+
+def _log_of_product(xs: Expressions, a: Node) -> Node | None:
+    inner = origin(a, frozenset(("reshape", "squeeze", "broadcast_in_dim", "copy")))
+    absolute = inner.op == "abs"
+    whole = inner.args[0] if absolute else inner
+    if inner is not a and inner.op not in ("reduce_prod", "det"):
+        return None
+    out = None
+    if whole.op == "reduce_prod":
+        name = "log_abs_product" if absolute else "log_product"
+        fun = f.log_abs_product if absolute else f.stable("log_product")
+        options = {"axis": tuple(whole.params["axes"])}
+        (x,) = whole.args
+        out = xs.call(name, fun, x, options=options, shape=whole.shape)
+    elif whole.op == "det":
+        name = "log_abs_determinant" if absolute else "log_determinant"
+        fun = f.log_abs_determinant if absolute else f.log_determinant
+        out = xs.call(name, fun, whole.args[0], shape=whole.shape)
+    elif a.op == "square":
+        log_abs = xs.unary("log", xs.unary("abs", a.args[0]))
+        better = _log_of_product(xs, xs.unary("abs", a.args[0]))
+        return xs.scale(log_abs if better is None else better, 2.0)
+    elif a.op == "mul":  # a positive factor that is a product itself
+        for one, other in (a.args, a.args[::-1]):
+            better = _log_of_product(xs, one)
+            if better is not None and (positive(xs, other) or other.known):
+                if other.known is not None and other.known <= 0:
+                    continue
+                return xs.add(better, xs.unary("log", other))
+        return None
+    elif a.op == "sqrt":
+        better = _log_of_product(xs, a.args[0])
+        return None if better is None else xs.scale(better, 0.5)
+    if out is None or out.shape == a.shape:
+        return out
+    path = []
+    while a is not inner:
+        path.append(a)
+        a = a.args[0]
+    for like in reversed(path):
+        out = xs.move(like, out)
+    return out
+
+
+def log1p(xs: Expressions, v: Node) -> Node | None:
+    """log1p(e^x), log1p(−σ(x)): the logarithm of 1 + a as a whole."""
+    a = v.args[0]
+    if not product(xs, a).exps:
+        return None
+    whole = xs.add(xs.number(1.0, a), a)
+    L = log_of(xs, whole)
+    low, high = bounds(xs, whole)
+    if L is None or (low > 0 and high < math.inf):
+        return None
+    return log_node(xs, L, v)
+
+
+def absorbed(xs: Expressions, a: Node) -> Node | None:
+    """(1 − p) + ε with 1 − p kept apart: the compiler would add ε to the 1 first."""
+    if a.op not in ("add", "sub"):
+        return None
+    pairs = [(a.args[0], a.args[1])]
+    if a.op == "add":
+        pairs.append((a.args[1], a.args[0]))
+    for inner, eps in pairs:
+        e = eps.known
+        if e is None or inner.op not in ("add", "sub") or a.dtype is None:
+            continue
+        one = expanded(xs, inner).constant
+        if not 0 < abs(e) < float(jnp.finfo(a.dtype).eps) * abs(one):
+            continue
+        kept = xs.call("apart", f.apart, _one_plus(xs, inner))
+        return xs.add(kept, eps) if a.op == "add" else xs.sub(kept, eps)
+    return None
+
+
+def _one_plus(xs: Expressions, inner: Node) -> Node:
+    found = cancelling(xs, inner)
+    return inner if found is None else found
+
+
+# -- Inverses --------------------------------------------------------------------------
+
+
+INVERSE = {"atanh": "tanh", "asinh": "sinh", "logit": "logistic"}
+
+
+def inverse(xs: Expressions, v: Node) -> Node | None:
+    """artanh(tanh u) = u, of which the middle has no digits left."""
+    inner = v.args[0]
+    if inner.op == INVERSE[v.op] and inner.dtype == v.dtype and len(inner.args) == 1:
+        u = inner.args[0]
+        return u if u.shape == v.shape else None
+    return None
+
+
+# -- Why -------------------------------------------------------------------------------
+
+
+def _range(v: Node) -> str:
+    dtype = v.dtype if v.floating else jnp.float32
+    info = jnp.finfo(dtype)
+    high, low = math.log(float(info.max)), math.log(float(info.tiny))
+    return f"{jnp.dtype(dtype).name} above {high:.1f} and vanishes below {low:.1f}"
+
+
+def _exponential(v: Node) -> str:
+    return f"the exponential overflows {_range(v)}"
+
+
+def _cancels(v: Node) -> str:
+    eps = float(jnp.finfo(v.dtype).eps)
+    return f"nearly equal numbers are subtracted; less than {eps:.1e} of them is lost"
+
+
+def _square(v: Node) -> str:
+    limit = math.sqrt(float(jnp.finfo(v.dtype).max))
+    return f"the square overflows above {limit:.1e}, and √ has no slope at 0"
+
+
+def _singular(v: Node) -> str:
+    return "the masked branch has an infinite slope where it is hidden: 0·∞ is NaN"
+
+
+def _zero(v: Node) -> str:
+    return "at 0 the product is 0·(−∞), and its limit is 0"
+
+
+def _short(v: Node) -> str:
+    return "a sum in sixteen bits stops growing after a few hundred terms"
+
+
+def _angle(v: Node) -> str:
+    return "the arccosine loses half of the digits near 0 and π"
+
+
+def _product(v: Node) -> str:
+    eps = float(jnp.finfo(v.dtype).eps)
+    return (
+        f"the exponential or product overflows {_range(v)}, "
+        f"and 1 + x loses what of x is below {eps:.1e}"
+    )
+
+
+RULES: dict[str, tuple[tuple[Rule, Callable[[Node], str]], ...]] = {
+    "log": ((log, _product),),
+    "log1p": ((log1p, _exponential),),
+    "add": ((cancelling, _cancels),),
+    "sub": ((cancelling, _cancels),),
+    "mul": ((entropy, _zero), (quotient, _exponential)),
+    "div": ((quotient, _exponential),),
+    "sqrt": ((root, _square),),
+    "rsqrt": ((root, _square),),
+    "pow": ((power, _cancels),),
+    "acos": ((angle, _angle),),
+    "atanh": ((inverse, _exponential),),
+    "asinh": ((inverse, _exponential),),
+    "logit": ((inverse, _exponential),),
+    "select_n": ((masked, _singular),),
+    "reduce_sum": ((accumulated, _short),),
+    "cumsum": ((accumulated, _short),),
+}
+
+
+# -- What is refused, and what to do instead -------------------------------------------
+
+
+def refuse(xs: Expressions, v: Node) -> Refusal | None:
+    """A risk of `v` that cannot be rewritten without changing the function."""
+    rule = REFUSALS.get(v.op)
+    return None if rule is None or v.equation is None else rule(xs, v)
+
+
+def _clipped(xs: Expressions, v: Node) -> Refusal | None:
+    a = v.args[0]
+    if a.op in ("max", "min", "clamp"):
+        inner = a
+        while inner.op in ("max", "min", "clamp"):
+            free = [n for n in inner.args if n.known is None]
+            if len(free) != 1:
+                return None
+            inner = free[0]
+        if log_of(xs, inner) is not None:
+            return Refusal(
+                "the argument is clipped, so that its logarithm is another function",
+                "take the logarithm from the scores, without the clip",
+            )
+    if a.op == "add" and any((n.known or 0) > 0 for n in a.args):
+        p = next(n for n in a.args if n.known is None or n.known <= 0)
+        if log_of(xs, p) is not None and 0 < max(n.known or 0 for n in a.args) < 1e-3:
+            return Refusal(
+                "a small number is added to the argument: finite, but biased",
+                "take the logarithm from the scores, without the addition",
+            )
+    return None
+
+
+def _scaled(xs: Expressions, v: Node) -> Refusal | None:
+    a, b = v.args
+    below = origin(b)
+    if below.op in ("reduce_max", "reduce_sum") and b.known is None:
+        source = origin(below.args[0])
+        source = origin(source.args[0]) if source.op == "abs" else source
+        if source is origin(a) and bounds(xs, b)[0] <= 0 <= bounds(xs, b)[1]:
+            return Refusal(
+                "the scale can be 0, where the quotient has no limit",
+                "say what the result is there: where(s > 0, x / where(s > 0, s, 1), 0)",
+            )
+    return None
+
+
+def _arccosine(xs: Expressions, v: Node) -> Refusal | None:
+    inner = v.args[0]
+    while inner.op in ("max", "min", "clamp"):
+        inner = next((n for n in inner.args if n.known is None), inner.args[0])
+    if scalar_product(inner) is None:
+        return None
+    return Refusal(
+        "the arccosine of a scalar product is the angle only between unit vectors",
+        "use steepest.numerics.stable.angle(u, v)",
+    )
+
+
+def _lost_constant(xs: Expressions, v: Node) -> Refusal | None:
+    if v.dtype == jnp.float16 and any(n.known == 0 for n in v.args):
+        return Refusal(
+            "the constant that is added is 0 in float16",
+            "use a constant of at least 6e-8, or compute in float32",
+        )
+    return None
+
+
+REFUSALS: dict[str, Callable[[Expressions, Node], Refusal | None]] = {
+    "log": _clipped,
+    "div": _scaled,
+    "acos": _arccosine,
+    "add": _lost_constant,
+}
