@@ -32,3 +32,8 @@ def test_products_and_sums_are_rounded_one_by_one(rng=np.random.default_rng(0)):
     with jax.disable_jit():
         expected = fun(a, b, c)
     np.testing.assert_array_equal(op_by_op(fun)(a, b, c), expected)
+
+
+def test_a_scatter_compiles():
+    fun = lambda x: x.at[jnp.array([1, 1])].add(2.0)
+    np.testing.assert_array_equal(op_by_op(fun)(jnp.ones(3)), [1, 5, 1])

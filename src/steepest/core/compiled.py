@@ -15,13 +15,8 @@ import jax
 
 
 #: Passes of XLA that replace operations by others or compute several in one kernel.
-REWRITING = (
-    "algsimp",
-    "fusion",
-    "fusion-wrapper",
-    "cpu-instruction-fusion",
-    "reshape-mover",
-)
+#: (Not "fusion-wrapper": it wraps single operations, and a scatter needs it.)
+REWRITING = ("algsimp", "fusion", "cpu-instruction-fusion", "reshape-mover")
 
 
 def op_by_op(fun: Callable[..., Any]) -> Callable[..., Any]:

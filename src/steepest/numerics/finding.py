@@ -1,0 +1,324 @@
+"""What an audit says: findings, each with its evidence, as text, a page or JSON.
+
+A finding is *confirmed* by an input that makes the fault happen, or it is *possible*:
+the ranges do not exclude it and no input was found. The two are never mixed.
+
+What a confirmed fault means depends on what the exact result would be, computed in
+extended precision from the same input:
+
+    defect      the result exists and fits the format; the program does not give it
+    domain      the function itself has no finite value there: log 0, 0/0
+    range       the value exists but is too large for the format
+    masked      it happens, but reaches no output
+    latent      nothing fails yet, but less than `HEADROOM` bits are left
+"""
+
+import html
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import numpy as np
+
+from ..core.jaxpr import NotAnalysed, Place
+
+
+ORDER = ("defect", "domain", "range", "masked", "latent", "possible")
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One operation that fails, or may fail."""
+
+    operation: str  # the primitive: "log"
+    place: Place  # of the user's source
+    kind: str  # "overflow", "pole", "domain", "0/0", "cancellation", ...
+    where: str  # "value" or "gradient"
+    mode: str  # "eager", "jit" or "both": how the program has to be run
+    verdict: str  # "defect", "domain", "range", "masked", "latent", "possible"
+    reaches_output: bool
+    operands: tuple[
+        tuple[float, float], ...
+    ]  # least and greatest of each, when it fails
+    witness: tuple[Any, ...] | None = None  # arguments that make it happen
+    cotangent: Any = None  # of the outputs, where the gradient was taken of several
+    computed: float | None = None  # the worst element of the output at the witness
+    exact: float | None = None  # what it should be
+    digits_lost: float | None = None  # decimal digits of the worst output
+    suggestion: str = ""
+    count: int = 1  # equations that fail in the same way on the same line
+    address: tuple[int, ...] = ()
+    path: tuple[str, ...] = ()  # the calls and loops around it
+
+    @property
+    def confirmed(self) -> bool:
+        """Whether there is an input that makes it happen and matter."""
+        return self.verdict in ("defect", "domain", "range")
+
+    @property
+    def sentence(self) -> str:
+        """The finding in one sentence."""
+        at = f" at {self.place}" if self.place.file else ""
+        inside = f" in the {self.path[-1]}" if self.path[-1:] in LOOPS else ""
+        of = f" of {spans(self.operands)}" if self.operands else ""
+        grad = ", in the gradient" if self.where == "gradient" else ""
+        only = {"jit": ", under jit only", "eager": ", not under jit", "both": ""}
+        said = f"`{self.operation}`{of}{at}{inside}{grad}{only[self.mode]}: {self.kind}"
+        if self.digits_lost is not None:
+            said += f", {self.digits_lost:.1f} digits lost"
+        if self.computed is not None and self.exact is not None:
+            said += f" (gives {number(self.computed)}, exact {number(self.exact)})"
+        return said
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON: arrays as lists, numbers that are none as text."""
+        return {
+            "operation": self.operation,
+            "file": self.place.file,
+            "line": self.place.line,
+            "function": self.place.function,
+            "kind": self.kind,
+            "where": self.where,
+            "mode": self.mode,
+            "verdict": self.verdict,
+            "confirmed": self.confirmed,
+            "reaches_output": self.reaches_output,
+            "operands": [[plain(a), plain(b)] for a, b in self.operands],
+            "witness": None if self.witness is None else listed(self.witness),
+            "cotangent": None if self.cotangent is None else listed(self.cotangent),
+            "computed": plain(self.computed),
+            "exact": plain(self.exact),
+            "digits_lost": plain(self.digits_lost),
+            "suggestion": self.suggestion,
+            "count": self.count,
+            "sentence": self.sentence,
+        }
+
+
+LOOPS = (("scan",), ("while",), ("cond",))
+
+
+@dataclass(frozen=True)
+class Audit:
+    """The findings of an audit, the gravest first, and what it could not see."""
+
+    findings: tuple[Fault, ...]
+    not_analysed: tuple[NotAnalysed, ...] = ()  # primitives without bounds
+    candidates: int = 0  # operations that the ranges alone do not acquit
+    unbounded: int = 0  # of these, those that lie behind another one
+    points: int = 0  # inputs that were tried
+    complete: bool = True  # False when the budget ended the search
+    seconds: dict[str, float] = field(default_factory=dict)  # by stage
+
+    @property
+    def confirmed(self) -> tuple[Fault, ...]:
+        """Those with a witness that reaches an output."""
+        return tuple(f for f in self.findings if f.confirmed)
+
+    @property
+    def defects(self) -> tuple[Fault, ...]:
+        """Those of which the exact result exists and fits the format."""
+        return tuple(f for f in self.findings if f.verdict == "defect")
+
+    @property
+    def possible(self) -> tuple[Fault, ...]:
+        """Those that the ranges do not exclude and no input was found for."""
+        return tuple(f for f in self.findings if f.verdict == "possible")
+
+    @property
+    def notes(self) -> tuple[Fault, ...]:
+        """What happens without reaching an output, and what is near its limit."""
+        return tuple(f for f in self.findings if f.verdict in ("masked", "latent"))
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "schema": 1,
+            "findings": [f.as_dict() for f in self.findings],
+            "not_analysed": [
+                {"primitive": n.primitive, "place": str(n.place), "count": n.count}
+                for n in self.not_analysed
+            ],
+            "candidates": self.candidates,
+            "unbounded": self.unbounded,
+            "points": self.points,
+            "complete": self.complete,
+            "seconds": {k: round(v, 3) for k, v in self.seconds.items()},
+        }
+
+    def as_json(self) -> str:
+        """The audit as a JSON text."""
+        return json.dumps(self.as_dict(), indent=2, ensure_ascii=False)
+
+    def __str__(self) -> str:
+        return as_text(self)
+
+    def _repr_html_(self) -> str:
+        return as_html(self)
+
+
+def as_text(audit: Audit) -> str:
+    """A table of what is confirmed, then what is possible, then notes."""
+    parts = []
+    for title, faults in groups(audit):
+        if not faults:
+            continue
+        rows = [row(f) for f in faults]
+        sizes = [max(map(len, column)) for column in zip(HEAD, *rows)]
+        lines = [
+            "  ".join(cell.ljust(n) for cell, n in zip(line, sizes)).rstrip()
+            for line in (HEAD, *rows)
+        ]
+        lines.insert(1, "  ".join("─" * n for n in sizes))
+        for i, fault in reversed(list(enumerate(faults))):
+            more = [f"    {line}" for line in details(fault)]
+            lines[i + 3 : i + 3] = more
+        parts.append("\n".join([f"{title} ({len(faults)})", *lines]))
+    return "\n\n".join([*parts, closing(audit)])
+
+
+HEAD = ("operation", "place", "kind", "in", "run", "verdict", "digits")
+
+
+def row(fault: Fault) -> tuple[str, ...]:
+    digits = "" if fault.digits_lost is None else f"{fault.digits_lost:.1f}"
+    times = f" ×{fault.count}" if fault.count > 1 else ""
+    mode = "eager, jit" if fault.mode == "both" else fault.mode
+    place = str(fault.place) if fault.place.file else "?"
+    return (
+        fault.operation + times,
+        place,
+        fault.kind,
+        fault.where,
+        mode,
+        fault.verdict,
+        digits,
+    )
+
+
+def details(fault: Fault) -> list[str]:
+    out = []
+    if fault.operands:
+        out.append(f"operands  {spans(fault.operands)}")
+    if fault.witness is not None:
+        out.append(f"witness   {shown(fault.witness)}")
+    if fault.computed is not None:
+        exact = "" if fault.exact is None else f", exact {number(fault.exact)}"
+        out.append(f"output    {number(fault.computed)}{exact}")
+    if fault.suggestion:
+        out.append(f"instead   {fault.suggestion}")
+    return out
+
+
+def groups(audit: Audit) -> list[tuple[str, tuple[Fault, ...]]]:
+    return [
+        ("Confirmed, each by an input that makes it happen", audit.confirmed),
+        ("Possible: not excluded by the ranges, and no input found", audit.possible),
+        ("Notes", audit.notes),
+    ]
+
+
+def closing(audit: Audit) -> str:
+    said = []
+    if not audit.findings:
+        said.append("Nothing found.")
+    said.append(
+        f"{audit.points} inputs tried; {audit.candidates} operations could not be "
+        "acquitted from the ranges alone"
+        + (
+            f", {audit.unbounded} of them because of what comes before them."
+            if audit.unbounded
+            else "."
+        )
+    )
+    if audit.not_analysed:
+        names = sorted({n.primitive for n in audit.not_analysed})
+        said.append(f"Without bounds: {', '.join(names)}.")
+    if not audit.complete:
+        said.append("The budget ended the search; a larger one may find more.")
+    if audit.seconds:
+        times = ", ".join(f"{k} {v:.1f} s" for k, v in audit.seconds.items())
+        said.append(f"Time: {times}.")
+    return "\n".join(said)
+
+
+def as_html(audit: Audit) -> str:
+    """The same as a page fragment, for notebooks."""
+    parts = []
+    for title, faults in groups(audit):
+        if not faults:
+            continue
+        head = "".join(f"<th style='text-align:left'>{h}</th>" for h in HEAD)
+        rows = ""
+        for fault in faults:
+            cells = "".join(f"<td>{html.escape(cell)}</td>" for cell in row(fault))
+            more = "<br>".join(html.escape(line) for line in details(fault))
+            rows += f"<tr>{cells}</tr>"
+            rows += f"<tr><td></td><td colspan={len(HEAD) - 1}><small>{more}</small></td></tr>"
+        table = f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+        parts.append(f"<p><b>{html.escape(title)} ({len(faults)})</b></p>{table}")
+    tail = html.escape(closing(audit)).replace("\n", "<br>")
+    return f"<div>{''.join(parts)}<p><small>{tail}</small></p></div>"
+
+
+# -- Numbers in words -----------------------------------------------------------------
+
+
+def number(x: float) -> str:
+    return f"{x:.6g}"
+
+
+def spans(operands: Sequence[tuple[float, float]]) -> str:
+    return " and ".join(
+        number(low) if low == high else f"{number(low)} … {number(high)}"
+        for low, high in operands
+    )
+
+
+def shown(args: tuple[Any, ...], most: int = 8) -> str:
+    """Arguments in short: small arrays in full, large ones by their range."""
+    parts = []
+    for leaf in jax.tree.leaves(args):
+        if not hasattr(leaf, "dtype"):
+            continue
+        if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.extended):
+            parts.append("key")
+            continue
+        x = np.asarray(leaf)
+        x = x if x.dtype.kind in "biu" else x.astype(np.float64)
+        if x.size == 0:
+            parts.append(f"{leaf.dtype}{list(x.shape)}")
+        elif x.size <= most:
+            parts.append(
+                np.array2string(
+                    x, separator=", ", formatter={"float_kind": lambda v: f"{v:.9g}"}
+                ).replace("\n", "")
+            )
+        else:
+            ends = f"{number(float(x.min()))} … {number(float(x.max()))}"
+            parts.append(f"{leaf.dtype}{list(x.shape)} in {ends}")
+    return "; ".join(parts)
+
+
+def plain(x: float | None) -> float | str | None:
+    """A number that JSON can hold."""
+    return x if x is None or math.isfinite(x) else str(x)
+
+
+def listed(tree: Any) -> list[Any]:
+    out = []
+    for leaf in jax.tree.leaves(tree):
+        if not hasattr(leaf, "dtype"):
+            continue
+        if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.extended):
+            out.append({"dtype": str(leaf.dtype), "shape": list(leaf.shape)})
+            continue
+        x = np.asarray(leaf)
+        data = x.astype(np.float64) if x.dtype.kind not in "biu" else x
+        values = [
+            v if not isinstance(v, float) else plain(v) for v in data.ravel().tolist()
+        ]
+        out.append({"dtype": str(leaf.dtype), "shape": list(x.shape), "data": values})
+    return out
