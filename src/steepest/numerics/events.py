@@ -213,9 +213,9 @@ def ordinary(s: Step, operands: list[Carried], seen: Seen, room: bool) -> list[C
         origin = first(chosen(operands))
     else:
         origin = first(x.origin for x in operands)
-    if s.number >= 0 and is_birth(operands, outs):
+    if s.number >= 0 and not origin and is_birth(operands, outs):
         seen.born.add(s.number)
-        origin = origin or s.number + 1
+        origin = s.number + 1
     return [
         Carried(out, 0 if fine else origin)
         for out, fine in zip(outs, good, strict=True)

@@ -223,8 +223,9 @@ def inside(box: Box, value: np.ndarray) -> np.ndarray:
     with np.errstate(over="ignore"):
         out = np.asarray(value).astype(box.dtype)
     wide = out.astype(np.float64)
-    up = np.asarray(np.nextafter(out, np.asarray(np.inf, out.dtype)))
-    down = np.asarray(np.nextafter(out, np.asarray(-np.inf, out.dtype)))
+    with np.errstate(over="ignore"):
+        up = np.asarray(np.nextafter(out, np.asarray(np.inf, out.dtype)))
+        down = np.asarray(np.nextafter(out, np.asarray(-np.inf, out.dtype)))
     out = np.where(wide < box.low, up, np.where(wide > box.high, down, out))
     return np.asarray(out).astype(box.dtype).reshape(box.shape)
 
