@@ -1,0 +1,325 @@
+"""Operations on arrays, element by element: the box, every view, and the peaks at once.
+
+An operation is interpreted on one long vector: for each source the pieces of the
+operands (where an operand is no function of that source, its whole range), then the
+range of the operands altogether. The result lies in each of these bounds, so that a
+fault is possible only where all of them allow it.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ...core import jaxpr
+from . import arithmetic, functions, relations
+from .arithmetic import FAULTY, NANS, Context, Events, Interval, Rule
+from .formats import format_of
+from .state import Candidate, State
+from .value import Peak, Pieces, Source, Value, boxed, small
+
+
+VIEWS = 4  # sources that are followed at once
+PEAKS = 2
+RULES: dict[str, Rule] = {**arithmetic.RULES, **functions.RULES}
+
+
+def select(c: Context, which: Interval, *cases: Interval) -> Any:
+    """The case of the number `which`; where several are possible, all of them."""
+    low, high = np.asarray(np.inf), np.asarray(-np.inf)
+    nan = np.asarray(c.nans[0])
+    for i, case in enumerate(cases):
+        here = (which[0] <= i) & (which[1] >= i)
+        low = np.where(here, np.minimum(low, case[0]), low)
+        high = np.where(here, np.maximum(high, case[1]), high)
+        nan = nan | (here & c.nans[i + 1])
+    return low, high, {}, nan
+
+
+RULES["select_n"] = select
+
+
+def elementwise(state: State, equation: jaxpr.Equation, *values: Value) -> Any:
+    """The result of an elementwise operation that has a rule."""
+    if not all(v.fmt.kind != "other" for v in values):
+        return NotImplemented
+    aval = equation.outputs[0]
+    name = equation.primitive
+    alike = relations.identity(state, equation, values)
+    if alike is not None:
+        return alike
+    number = relations.number(state, equation, values)
+    rule, operands = RULES[name], list(values)
+    if len(values) == 2 and values[0].number == values[1].number and name in SAME:
+        rule, operands = SAME[name], operands[:1]
+    context = Context(
+        format_of(aval.dtype), tuple(v.fmt for v in operands), equation.params, ()
+    )
+    limits = relations.limits(name, values)
+    keys = followed(state, operands)
+    seen = look(rule, context, operands, keys, limits)
+    out = combine(seen, keys, operands, tuple(aval.shape), aval.dtype)
+    out.number = number
+    kinds = {k for k, m in seen.events.items() if m.any()}
+    for kind in sorted(kinds):
+        told = "cast" if kind == "overflow" and name == "convert_element_type" else kind
+        report(state, equation, told, kind, operands, keys, seen, out)
+    gives = bool(kinds - set(NANS))
+    edge = np.isinf(out.least) or np.isinf(out.most)
+    out.spoilt = bool(edge) and (gives or any(v.spoilt for v in values))
+    relations.relate(state, equation, values, out)
+    return out
+
+
+class Seen:
+    """Bounds on the vector of all views, on the box, and the events left possible."""
+
+    def __init__(self, lengths: list[int]) -> None:
+        ends = np.cumsum([0, *lengths]).tolist()
+        self.parts = [slice(a, b) for a, b in zip(ends, ends[1:])]
+        self.low = self.high = self.nan = np.zeros(0)
+        self.box: tuple[Any, Any, bool] = (0.0, 0.0, False)
+        self.raw: Events = {}
+        self.events: Events = {}
+
+
+def followed(state: State, operands: Sequence[Value]) -> list[Source | Peak]:
+    """The views that the result will have."""
+    keys: dict[Any, None] = {}
+    for v in operands:
+        keys.update(dict.fromkeys(state.rooted(v).views))
+    sources = sorted(
+        (k for k in keys if isinstance(k, Source)), key=lambda k: -k.number
+    )
+    peaks = [k for k in keys if isinstance(k, Peak)]
+    return [*sources[:VIEWS], *peaks[:PEAKS]]
+
+
+def look(
+    rule: Rule,
+    context: Context,
+    operands: Sequence[Value],
+    keys: Sequence[Source | Peak],
+    limits: tuple[float, float],
+) -> Seen:
+    lengths = [
+        next(len(v.views[key].low) for v in operands if key in v.views) for key in keys
+    ]
+    even = all(v.low.size == 1 for v in operands)
+    seen = Seen([*lengths, 1] if even else lengths)
+    if seen.parts:
+        columns = [column(v, keys, lengths, even) for v in operands]
+        args = [(c.low, c.high) for c in columns]
+        vector = context._replace(nans=[c.nan for c in columns])
+        low, high, events, nan = interpret(rule, vector, args, limits)
+        n = seen.parts[-1].stop
+        seen.low, seen.high = np.broadcast_to(low, n), np.broadcast_to(high, n)
+        seen.nan = np.broadcast_to(nan, n)
+        seen.raw = {k: np.broadcast_to(m, n) for k, m in events.items()}
+    if even:
+        last = seen.parts.pop()
+        seen.box = seen.low[last], seen.high[last], bool(seen.nan[last].any())
+        boxes = {k: m[last] for k, m in seen.raw.items()}
+    else:
+        whole = context._replace(nans=[v.nan for v in operands])
+        args = [(v.low, v.high) for v in operands]
+        low, high, boxes, nan = interpret(rule, whole, args, limits)
+        seen.box = low, high, bool(np.any(nan))
+    for kind, mask in boxes.items():
+        parts = [
+            seen.raw[kind][part].any()
+            for part, key in zip(seen.parts, keys)
+            if isinstance(key, Source) and kind in seen.raw
+        ]
+        if all(parts) and mask.any():
+            seen.events[kind] = mask
+    return seen
+
+
+def column(v: Value, keys: Any, lengths: list[int], even: bool) -> Pieces:
+    """An operand on the vector; one number where it has none of the views."""
+    if not any(key in v.views for key in keys):
+        nan = np.array([v.nan])
+        return Pieces(np.array([v.least]), np.array([v.most]), nan)
+    lows, highs, nans = [], [], []
+    ends = [*keys, None] if even else keys
+    for key, n in zip(ends, [*lengths, 1] if even else lengths):
+        view = v.views.get(key) if key is not None else None
+        view = view or Pieces(
+            np.full(n, v.least), np.full(n, v.most), np.full(n, v.nan)
+        )
+        lows.append(view.low)
+        highs.append(view.high)
+        nans.append(view.nan)
+    return Pieces(np.concatenate(lows), np.concatenate(highs), np.concatenate(nans))
+
+
+def interpret(
+    rule: Rule, context: Context, args: Sequence[Interval], limits: tuple[float, float]
+) -> tuple[Any, Any, Events, Any]:
+    """A rule at operands that may be infinite: (low, high, events, NaN).
+
+    Overflow is what becomes infinite from finite operands, and so the rule is asked a
+    second time, about the finite part of the operands.
+    """
+    low, high, events, *nan = rule(context, *args)
+    low, high = np.maximum(low, limits[0]), np.minimum(high, limits[1])
+    isnan = nan[0] if nan else any_of(context.nans)
+    if not context.fmt.real:
+        return low, high, {k: m for k, m in events.items() if m.any()}, isnan
+    unbounded = [np.isinf(a[0]) | np.isinf(a[1]) for a in args]
+    if any(u.any() for u in unbounded):
+        empty = np.asarray(False)
+        finite = []
+        for (a, b), fmt in zip(args, context.inputs):
+            empty = empty | (a == np.inf) | (b == -np.inf)
+            top = (fmt.low, fmt.high) if fmt.real else (-np.inf, np.inf)
+            finite.append((np.clip(a, *top), np.clip(b, *top)))
+        least, most, some, *_ = rule(context, *finite)
+        least, most = np.maximum(least, limits[0]), np.minimum(most, limits[1])
+        some = {k: m & ~empty for k, m in some.items() if k not in FAULTY}
+        for kind in NANS:
+            if kind in events:
+                some[kind] = some.get(kind, np.asarray(False)) | events[kind]
+        over = (np.isinf(least) | np.isinf(most)) & ~empty
+        events = some
+    else:
+        over = np.isinf(low) | np.isinf(high)
+    if over.any():
+        events["overflow"] = over & ~events.get("pole", np.asarray(False))
+    events = {k: np.asarray(m) for k, m in events.items() if np.any(m)}
+    for kind in NANS:
+        if kind in events:
+            isnan = isnan | events[kind]
+    return low, high, events, isnan
+
+
+def any_of(masks: Sequence[Any]) -> Any:
+    out = np.asarray(False)
+    for mask in masks:
+        out = out | mask
+    return out
+
+
+def combine(
+    seen: Seen, keys: Any, operands: Any, shape: tuple[int, ...], dtype: Any
+) -> Value:
+    """The result with all its views, each cut down to what the others leave."""
+    low, high, nan = seen.box
+    least, most = float(np.min(low)), float(np.max(high))
+    for part, key in zip(seen.parts, keys):
+        if isinstance(key, Source):
+            least = max(least, float(seen.low[part].min()))
+            most = min(most, float(seen.high[part].max()))
+            nan = nan and bool(seen.nan[part].any())
+    most = max(least, most)
+    low, high = np.clip(low, least, most), np.clip(high, least, most)
+    low, high = small(boxed(low, shape), boxed(high, shape))
+    views: dict[Any, Pieces] = {}
+    for part, key in zip(seen.parts, keys):
+        piece = seen.low[part], seen.high[part]
+        views[key] = Pieces(
+            np.clip(piece[0], least, most),
+            np.clip(piece[1], least, most),
+            seen.nan[part] & nan,
+        )
+    return Value(shape, dtype, low, high, nan, views=views)
+
+
+def report(
+    state: State,
+    equation: jaxpr.Equation,
+    told: str,
+    kind: str,
+    operands: Sequence[Value],
+    keys: Sequence[Any],
+    seen: Seen,
+    out: Value,
+) -> None:
+    """Write down a candidate, with the operands where it is possible."""
+    spans = []
+    for v in operands:
+        low, high = v.least, v.most
+        for part, key in zip(seen.parts, keys):
+            if isinstance(key, Source) and key in v.views and kind in seen.raw:
+                mask = seen.raw[kind][part]
+                low = max(low, float(v.views[key].low[mask].min()))
+                high = min(high, float(v.views[key].high[mask].max()))
+                break
+        spans.append((low, max(low, high)))
+    gives = "nan" if kind in NANS else "inf"
+    state.found(
+        Candidate(
+            equation,
+            told,
+            tuple(spans),
+            (out.least, out.most),
+            gives,
+            derived(kind, operands),
+        )
+    )
+
+
+def derived(kind: str, operands: Sequence[Value]) -> bool:
+    """Whether it takes an end that an earlier candidate made infinite."""
+    spoilt = [v for v in operands if v.spoilt]
+    if not spoilt:
+        return False
+    if kind in ("pole", "0/0", "domain"):
+        last = operands[-1]
+        inner = last.least < 0 < last.most
+        below = last.spoilt and last.least == -np.inf
+        return below if kind == "domain" else last.spoilt and inner
+    clean = [
+        v for v in operands if not v.spoilt and (np.isinf(v.least) or np.isinf(v.most))
+    ]
+    return not clean
+
+
+# -- Both operands are one -------------------------------------------------------------
+
+
+def zero(c: Context, x: Interval) -> Any:
+    events = {"inf-inf": arithmetic.infinite(x)}
+    return np.zeros_like(x[0]), np.zeros_like(x[0]), events
+
+
+def one(c: Context, x: Interval) -> Any:
+    events = {"0/0": arithmetic.holds_zero(x), "inf/inf": arithmetic.infinite(x)}
+    return np.ones_like(x[0]), np.ones_like(x[0]), events
+
+
+def double(c: Context, x: Interval) -> Any:
+    low, high = arithmetic.settle(c.fmt, 2 * x[0], 2 * x[1])
+    return low, high, {}
+
+
+def number_at_all(c: Context, x: Interval) -> Any:
+    nan = np.asarray(c.nans[0])
+    return np.where(nan, 0.0, 1.0) + np.zeros_like(x[0]), np.ones_like(x[0]), {}
+
+
+def no_number(c: Context, x: Interval) -> Any:
+    nan = np.asarray(c.nans[0])
+    return np.zeros_like(x[0]), np.where(nan, 1.0, 0.0) + np.zeros_like(x[0]), {}
+
+
+def never(c: Context, x: Interval) -> Any:
+    return np.zeros_like(x[0]), np.zeros_like(x[0]), {}
+
+
+SAME: dict[str, Rule] = {
+    "mul": arithmetic.square,
+    "sub": zero,
+    "div": one,
+    "add": double,
+    "add_any": double,
+    "max": arithmetic.same,
+    "min": arithmetic.same,
+    "eq": number_at_all,
+    "le": number_at_all,
+    "ge": number_at_all,
+    "ne": no_number,
+    "lt": never,
+    "gt": never,
+}

@@ -1,0 +1,350 @@
+"""How values lie to each other: order, powers, maxima, sums that are one.
+
+Bounds of each value alone do not know that x − max x ≤ 0. So a value remembers which
+others it is above or below (`above`, `below`), and by which power of them it is bounded
+(`over`: v ≥ c|u|^p; `under`: |v| ≤ c|u|^p). From Σ x² ≥ x²:
+
+    x / √(mean x² + ε):   mean x² ≥ |x|²/n,   √(mean x² + ε) ≥ |x|/√n,   |·| ≤ √n.   (1)
+
+Rounding to nearest is monotone and so keeps order: fl(u + t) ≥ u for t ≥ 0.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ...core import jaxpr
+from .state import State
+from .value import About, Peak, Pieces, Share, Value
+
+
+COMMUTE = ("add", "add_any", "mul", "max", "min", "eq", "ne", "and", "or", "xor")
+MOST = 12  # relations of one value that are remembered
+
+
+def number(state: State, equation: jaxpr.Equation, values: Sequence[Value]) -> int:
+    """Equal for equal results, also of x·x, x² and `integer_pow`."""
+    name = equation.primitive
+    if name == "square" or (name == "integer_pow" and equation.params["y"] == 2):
+        return state.number("mul", values[0].number, values[0].number)
+    numbers = [v.number for v in values]
+    if name in COMMUTE:
+        name = "add" if name == "add_any" else name
+        return state.number(name, *sorted(numbers))
+    if name == "convert_element_type":
+        return state.number(name, str(equation.params["new_dtype"]), *numbers)
+    if name in ("integer_pow", "reduce_precision"):
+        return state.computed(equation, values)
+    return state.number(name, *numbers)
+
+
+def scalar(v: Value) -> float | None:
+    """The number that every element is, or None."""
+    if v.low.size == 1 and v.least == v.most and not v.nan:
+        return v.least
+    return None
+
+
+def identity(
+    state: State, equation: jaxpr.Equation, values: Sequence[Value]
+) -> Value | None:
+    """The operand that the result is equal to."""
+    aval = equation.outputs[0]
+    fits = lambda v: v.shape == tuple(aval.shape) and v.dtype == aval.dtype
+    name, first = equation.primitive, values[0]
+    if name == "convert_element_type":
+        return first if fits(first) else None
+    if name == "select_n":
+        low, high = first.least, first.most
+        if low == high and not first.nan and fits(values[1 + int(low)]):
+            return values[1 + int(low)]
+        return finite_part(state, values)
+    if len(values) != 2:
+        return None
+    x, y = values
+    for v, w in ((x, y), (y, x)):
+        if not fits(v):
+            continue
+        c = scalar(w)
+        if name in ("mul", "div") and c == 1 and (name == "mul" or w is y):
+            return v
+        if name in ("add", "sub", "add_any") and c == 0 and (name != "sub" or w is y):
+            return v
+        if name == "max" and v.least >= w.most and not (v.nan or w.nan):
+            return v
+        if name == "min" and v.most <= w.least and not (v.nan or w.nan):
+            return v
+    return None
+
+
+def finite_part(state: State, values: Sequence[Value]) -> Value | None:
+    """`where(isfinite(m), m, 0)` of a maximum: where it is not, all is −∞."""
+    which, other, m = values[0], values[1], values[-1]
+    if len(values) != 3 or state.finite_of.get(which.number) != m.number:
+        return None
+    if scalar(other) != 0 or m.most == np.inf or m.shape != other.shape or m.nan:
+        return None
+    top = m.fmt.high
+    low, high = np.maximum(m.low, -top), np.maximum(m.high, 0.0)
+    return replace(
+        m,
+        low=low,
+        high=high,
+        number=state.number("finite", m.number),
+        views={},
+        maximum=None,
+        over={},
+        below=frozenset(),
+    )
+
+
+def covers(about: About | None, v: Value) -> bool:
+    """Whether a relation is with `v`, element by element."""
+    return (
+        about is not None
+        and about.number == v.number
+        and about.shape == v.shape
+        and all(a in (d, -1) for d, a in enumerate(about.axes))
+    )
+
+
+def rests(about: About) -> frozenset[int]:
+    """The axes along which it holds with every element."""
+    return frozenset(d for d, a in enumerate(about.axes) if a == -1)
+
+
+def any_covers(abouts: Any, v: Value) -> bool:
+    return any(covers(a, v) for a in abouts)
+
+
+def limits(name: str, values: Sequence[Value]) -> tuple[float, float]:
+    """Bounds of a result that follow from relations of its operands."""
+    low, high = -np.inf, np.inf
+    if name == "sub":
+        x, y = values
+        if any_covers(y.above, x) or any_covers(x.below, y):
+            high = 0.0
+        if any_covers(x.above, y) or any_covers(y.below, x):
+            low = 0.0
+    elif name == "div":
+        x, y = values
+        if x.least >= 0 and any_covers(y.above, x):
+            high = 1.0
+        bound = [c for a, (p, c) in y.over.items() if p == 1 and covers(a, x)]
+        if bound and max(bound) > 0:
+            top = slack(y) / max(bound)
+            low, high = max(low, -top), min(high, top)
+    elif name == "mul":
+        for x, y in (values, values[::-1]):
+            bound = [c for a, (p, c) in y.under.items() if p == -1 and covers(a, x)]
+            if bound:
+                top = slack(x) * min(bound)
+                low, high = max(low, -top), min(high, top)
+    return low, high
+
+
+def slack(v: Value) -> float:
+    """For rounding, and for squares that underflowed."""
+    return 1.0 + max(64 * v.fmt.eps, 0.01)
+
+
+def relate(
+    state: State, equation: jaxpr.Equation, values: Sequence[Value], out: Value
+) -> None:
+    """Give a result its relations."""
+    name = equation.primitive
+    if name == "is_finite":
+        state.finite_of[out.number] = values[0].number
+    rule = RULES.get(name)
+    if rule is not None and out.fmt.real:
+        rule(equation, values, out)
+        out.above, out.below = some(out.above), some(out.below)
+    if name == "sub" and covers(values[1].maximum, values[0]):
+        about = values[1].maximum
+        assert about is not None
+        x = values[0]
+        nan = np.array([bool(x.nan or np.isinf(x.least) or np.isinf(x.most))])
+        point = np.zeros(1)
+        out.views[Peak(out.number, rests(about))] = Pieces(point, point, nan)
+
+
+def some(abouts: frozenset[About]) -> frozenset[About]:
+    if len(abouts) <= MOST:
+        return abouts
+    return frozenset(sorted(abouts, key=lambda a: -a.number)[:MOST])
+
+
+def whole(v: Value, out: Value) -> bool:
+    """Not a number that stands for an array of its own."""
+    return v.shape == out.shape
+
+
+def added(equation: Any, values: Sequence[Value], out: Value) -> None:
+    for x, y in (values, values[::-1]):
+        if not whole(x, out):
+            continue
+        if y.least >= 0:
+            out.above |= x.above | {x.itself}
+            out.over |= x.over
+        if y.most <= 0:
+            out.below |= x.below | {x.itself}
+
+
+def subtracted(equation: Any, values: Sequence[Value], out: Value) -> None:
+    x, y = values
+    if not whole(x, out):
+        return
+    if y.most <= 0:
+        out.above |= x.above | {x.itself}
+        out.over |= x.over
+    if y.least >= 0:
+        out.below |= x.below | {x.itself}
+
+
+def greater(equation: Any, values: Sequence[Value], out: Value) -> None:
+    for x in values:
+        if whole(x, out):
+            out.above |= x.above | {x.itself}
+            out.over |= x.over
+
+
+def lesser(equation: Any, values: Sequence[Value], out: Value) -> None:
+    for x in values:
+        if whole(x, out):
+            out.below |= x.below | {x.itself}
+
+
+def magnitude(equation: Any, values: Sequence[Value], out: Value) -> None:
+    (x,) = values
+    out.above |= x.above | {x.itself}
+    out.over |= {**x.over, x.itself: (1.0, 1.0)}
+    out.under |= {**x.under, x.itself: (1.0, 1.0)}
+
+
+def multiplied(equation: Any, values: Sequence[Value], out: Value) -> None:
+    x, y = values
+    if x.number == y.number:
+        squared(equation, values[:1], out)
+        return
+    for v, w in ((x, y), (y, x)):
+        c = scalar(w)
+        if c is not None and whole(v, out):
+            out.over |= scaled(v.over, c) if c > 0 else {}
+            out.under |= scaled(v.under, abs(c))
+            own = {v.itself: (1.0, abs(c))}
+            out.under |= own
+            if c > 0 and v.least >= 0:
+                out.over |= own
+        if v.total is not None and whole(v, out):
+            share, n = v.total, length(v, v.total.axes)
+            part = 4 * n * out.fmt.eps * max(abs(w.least), abs(w.most))
+            ends = [w.least * share.low, w.least * share.high]
+            tops = [w.most * share.low, w.most * share.high]
+            if np.isfinite(part):
+                low, high = min(ends) - part, max(tops) + part
+                out.mixed = Share(share.axes, low, high)
+
+
+def length(v: Value, axes: Any) -> int:
+    return int(np.prod([v.shape[a] for a in axes], dtype=np.int64))
+
+
+def scaled(relations: dict[About, Any], c: float) -> dict[About, Any]:
+    return {a: (p, k * c) for a, (p, k) in relations.items()}
+
+
+def raised(relations: dict[About, Any], power: float) -> dict[About, Any]:
+    return {a: (p * power, k**power) for a, (p, k) in relations.items() if k > 0}
+
+
+def divided(equation: Any, values: Sequence[Value], out: Value) -> None:
+    x, y = values
+    c = scalar(y)
+    if c is not None and c != 0 and whole(x, out):
+        multiplied(equation, [x, replace(y, low=1 / y.low, high=1 / y.low)], out)
+        if c > 0 and x.total is not None:
+            out.mixed = None
+    c = scalar(x)
+    if c is not None and c > 0 and whole(y, out) and y.least >= 0:
+        out.under |= scaled(raised(own(y), -1.0), c)
+    if covers(y.summed, x) and x.least >= 0:
+        about = y.summed
+        assert about is not None
+        part = 4 * out.fmt.eps * (length(x, rests(about)) + 4)
+        out.total = Share(rests(about), max(1 - part, 0.0), 1 + part)
+
+
+def own(v: Value) -> dict[About, Any]:
+    """What it is over, itself included where it is not negative."""
+    return {**v.over, v.itself: (1.0, 1.0)} if v.least >= 0 else v.over
+
+
+def squared(equation: Any, values: Sequence[Value], out: Value) -> None:
+    (x,) = values
+    out.over |= {**raised(x.over, 2.0), x.itself: (2.0, 1.0)}
+    out.under |= {x.itself: (2.0, 1.0)}
+
+
+def rooted(equation: Any, values: Sequence[Value], out: Value) -> None:
+    out.over |= raised(own(values[0]), 0.5)
+
+
+def reciprocal_root(equation: Any, values: Sequence[Value], out: Value) -> None:
+    out.under |= raised(own(values[0]), -0.5)
+
+
+def powered(equation: Any, values: Sequence[Value], out: Value) -> None:
+    n = equation.params["y"]
+    if n == 2:
+        squared(equation, values, out)
+    elif n < 0 and values[0].least >= 0:
+        out.under |= raised(own(values[0]), float(n))
+
+
+def general(equation: Any, values: Sequence[Value], out: Value) -> None:
+    c = scalar(values[1])
+    if c is None or not whole(values[0], out):
+        return
+    if c > 0 and values[0].least >= 0:
+        out.over |= raised(own(values[0]), c)
+    elif c < 0 and values[0].least >= 0:
+        out.under |= raised(own(values[0]), c)
+
+
+def chosen(equation: Any, values: Sequence[Value], out: Value) -> None:
+    cases = [v for v in values[1:] if whole(v, out)]
+    if len(cases) == len(values) - 1:
+        out.above = frozenset.intersection(*[v.above | {v.itself} for v in cases])
+        out.below = frozenset.intersection(*[v.below | {v.itself} for v in cases])
+
+
+def converted(equation: Any, values: Sequence[Value], out: Value) -> None:
+    (x,) = values
+    if x.fmt.real:
+        out.over |= scaled(x.over, 1 - x.fmt.eps - out.fmt.eps)
+        out.total = x.total
+        if out.fmt.eps <= x.fmt.eps:
+            out.above |= x.above | {x.itself}
+            out.below |= x.below | {x.itself}
+            out.maximum, out.summed = x.maximum, x.summed
+
+
+RULES: dict[str, Any] = {
+    "add": added,
+    "add_any": added,
+    "sub": subtracted,
+    "max": greater,
+    "min": lesser,
+    "abs": magnitude,
+    "mul": multiplied,
+    "div": divided,
+    "square": squared,
+    "sqrt": rooted,
+    "rsqrt": reciprocal_root,
+    "integer_pow": powered,
+    "pow": general,
+    "select_n": chosen,
+    "convert_element_type": converted,
+}
