@@ -8,6 +8,7 @@ normal number, below which the device may flush to zero. Half precision is
 computed in float32 and rounded once: half a unit, and the error of float32.
 """
 
+import itertools
 from collections.abc import Callable, Sequence
 
 import jax
@@ -46,7 +47,7 @@ def truths(f: Callable, x: float, digits: int) -> list[tuple[mpmath.mpf, mpmath.
         noise = mpmath.mpf(10) ** -310
         return [
             (y, abs(x * slope / y) if abs(y) > noise else mpmath.mpf(1))
-            for y, slope in zip(d[:-1], d[1:], strict=True)
+            for y, slope in itertools.pairwise(d)
         ]
 
 

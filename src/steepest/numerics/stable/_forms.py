@@ -10,12 +10,15 @@ functions of their own, each stable: f, f′, f″.
 
 import functools
 import math
+import operator
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array
 
 from ...core.errors import InputError
@@ -81,6 +84,15 @@ def derivatives(function: Unary, *higher: Unary) -> Unary:
     return given
 
 
+def along(*terms: tuple[Callable[[], Array], Any]) -> Any:
+    """Σ slope · t over the arguments that are differentiated, for `symbolic_zeros`.
+
+    The slope of an argument that is not may be infinite, and inf · 0 is NaN.
+    """
+    moving = [slope() * t for slope, t in terms if not isinstance(t, SymbolicZero)]
+    return functools.reduce(operator.add, moving)
+
+
 @jax.custom_jvp
 def divide(x: Array, y: Array) -> Array:
     """x / y, and 0 where x is 0, also 0/0.
@@ -91,11 +103,11 @@ def divide(x: Array, y: Array) -> Array:
     return jnp.where(x == 0, jnp.where(jnp.isnan(y), y, 0.0), x / nonzero(y, x == 0))
 
 
-@divide.defjvp
+@partial(divide.defjvp, symbolic_zeros=True)
 def _(primals: Any, tangents: Any) -> Any:
     (x, y), (tx, ty) = primals, tangents
-    ratio = divide(x, y)
-    return ratio, tx / nonzero(y, y == 0) - divide(ratio * ty, y)
+    ratio, one = divide(x, y), jnp.ones_like(x)
+    return ratio, along((lambda: one, tx), (lambda: -ratio, ty)) / nonzero(y, y == 0)
 
 
 def nonzero(y: Array, where: Array) -> Array:

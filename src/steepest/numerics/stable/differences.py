@@ -10,15 +10,15 @@ Where a series is used, its terms have one sign. The root has the derivative 0 a
 in `norms`.
 """
 
-import functools
 import math
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from ._forms import derivatives, divide, horner, log1p_of, rounded_once, terms
+from ._forms import along, derivatives, divide, horner, log1p_of, rounded_once, terms
 
 
 expm1_of = derivatives(jnp.expm1, jnp.exp)
@@ -34,7 +34,7 @@ def _expm1_minus(x: Array) -> Array:
 expm1_minus_of = derivatives(_expm1_minus, expm1_of)
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
 def _moment(n: int, x: Array) -> Array:
     """Eₙ(x) by the series of M(n+1, n+2, x), by Kummer's of M(1, n+2, −x), by recurrence."""
     size = terms(x, 20, 34)
@@ -138,10 +138,24 @@ def _sqrt_increment(x: Array, d: Array) -> Array:
 @_sqrt_increment.defjvp
 def _(primals: Any, tangents: Any) -> Any:
     (x, d), (tx, td) = primals, tangents
-    sum_root, root = jnp.sqrt(x + d), jnp.sqrt(x)
-    # 1/(2√(x+d)) − 1/(2√x) = −(√(x+d) − √x) / (2 √(x+d) √x)
-    change = -divide(divide(_sqrt_increment(x, d), sum_root), 2 * root)
-    return _sqrt_increment(x, d), change * tx + root_slope_of(x + d) * td
+    slope = _inverse_increment(x, d) * tx + root_slope_of(x + d) * td
+    return _sqrt_increment(x, d), slope
+
+
+@jax.custom_jvp
+def _inverse_increment(x: Array, d: Array) -> Array:
+    """1/(2√(x + d)) − 1/(2√x) = −(R − r)/(2rR) with r = √x, R = √(x + d)."""
+    r, R = jnp.sqrt(x), jnp.sqrt(x + d)
+    return -divide(divide(_over_roots(d, x + d, x), R), 2 * r)
+
+
+@_inverse_increment.defjvp
+def _(primals: Any, tangents: Any) -> Any:
+    """1/(4r³) − 1/(4R³) = (R − r)(R/r + 1 + r/R)/(4r²R²), and −1/(4R³)."""
+    (x, d), (tx, td) = primals, tangents
+    value, r, R = _inverse_increment(x, d), jnp.sqrt(x), jnp.sqrt(x + d)
+    of_x = -divide(divide(value, 2 * r), R) * (divide(R, r) + 1 + divide(r, R))
+    return value, of_x * tx + root_bend(x + d) * td
 
 
 def _over_roots(difference: Array, a: Array, b: Array) -> Array:
@@ -170,13 +184,13 @@ def _tlog1p(x: Array, t: Array) -> Array:
     return t * log1p_of(jnp.where(zero, 0.0, x))
 
 
-@_power1pm1.defjvp
+@partial(_power1pm1.defjvp, symbolic_zeros=True)
 def _(primals: Any, tangents: Any) -> Any:
     (x, t), (tx, tt) = primals, tangents
-    of_x = t * jnp.exp(_tlog1p(x, t - 1))
-    log = log1p_of(x)
-    of_t = jnp.where(log == -jnp.inf, 0.0, jnp.exp(_tlog1p(x, t)) * log)
-    return _power1pm1(x, t), of_x * tx + of_t * tt
+    log = jnp.where(x == -1, 0.0, log1p_of(jnp.where(x == -1, 0.0, x)))
+    of_x = lambda: t * jnp.exp(_tlog1p(x, t - 1))
+    of_t = lambda: jnp.exp(_tlog1p(x, t)) * log
+    return _power1pm1(x, t), along((of_x, tx), (of_t, tt))
 
 
 @rounded_once()

@@ -12,6 +12,7 @@ Convention: 0 log 0 = 0, and a class of probability 0 adds nothing. The derivati
 x log x at 0 is its limit, −inf.
 """
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -19,9 +20,18 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike
 
 from ...core.errors import InputError
-from ._forms import Axis, axes, derivatives, divide, log1p_of, rounded_once, squeezed
+from ._forms import (
+    Axis,
+    along,
+    axes,
+    derivatives,
+    divide,
+    log1p_of,
+    rounded_once,
+    squeezed,
+)
 from .differences import expm1_minus_of
-from .logistic import logit_of, softplus_of
+from .logistic import logistic, logit_of, softplus_of
 from .softmax import (
     Axes,
     centred,
@@ -46,10 +56,11 @@ def xlogy_of(x: Array, y: Array) -> Array:
     return jnp.where(empty, 0.0, x * jnp.log(jnp.where(empty, 1.0, y)))
 
 
-@xlogy_of.defjvp
+@partial(xlogy_of.defjvp, symbolic_zeros=True)
 def _(primals: Any, tangents: Any) -> Any:
     (x, y), (tx, ty) = primals, tangents
-    return xlogy_of(x, y), jnp.log(y) * tx + divide(x, y) * ty
+    slope = along((lambda: jnp.log(y), tx), (lambda: divide(x, y), ty))
+    return xlogy_of(x, y), slope
 
 
 def product(weight: Array, value: Array) -> Array:
@@ -109,12 +120,13 @@ def _kl(axis: Axes, x: Array, y: Array) -> Array:
     return jnp.sum(each, axis, keepdims=True)
 
 
-@_kl.defjvp
+@partial(_kl.defjvp, symbolic_zeros=True)
 def _(axis: Axes, primals: Any, tangents: Any) -> Any:
     (x, y), (tx, ty) = primals, tangents
     p, q, u = softmax_of(axis, x), softmax_of(axis, y), _log_ratio(axis, x, y)
     value = _kl(axis, x, y)
-    slope = product(p, u - value) * tx + _excess(p, q, u) * ty
+    of_p, of_q = lambda: product(p, u - value), lambda: _excess(p, q, u)
+    slope = along((of_p, tx), (of_q, ty))
     return value, jnp.sum(slope, axis, keepdims=True)
 
 
@@ -228,11 +240,22 @@ def focal_loss(
     return product(jnp.exp(power), -log_p)
 
 
+@jax.custom_jvp
+def _binary_cross_entropy(x: Array, y: Array) -> Array:
+    return product(y, softplus_of(-x)) + product(1 - y, softplus_of(x))
+
+
+@partial(_binary_cross_entropy.defjvp, symbolic_zeros=True)
+def _(primals: Any, tangents: Any) -> Any:
+    (x, y), (tx, ty) = primals, tangents
+    of_x = lambda: (1 - y) * logistic(x) - y * logistic(-x)
+    return _binary_cross_entropy(x, y), along((of_x, tx), (lambda: -x, ty))
+
+
 @rounded_once(2)
 def binary_cross_entropy(logit: Array, target: Array, /) -> Array:
     """y softplus(−x) + (1 − y) softplus(x), for a target y in [0, 1].
 
     Two terms ≥ 0, where softplus(x) − xy is a difference that is 0 for y = 1, x > 17.
     """
-    x, y = logit, target
-    return product(y, softplus_of(-x)) + product(1 - y, softplus_of(x))
+    return _binary_cross_entropy(logit, target)

@@ -9,13 +9,14 @@ computing log(1 − exp(−|a|)), places the change of form at x = −log 2.
 """
 
 import math
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from ._forms import derivatives, log1p_of, rounded_once
+from ._forms import along, derivatives, log1p_of, rounded_once
 from .logistic import logistic
 
 
@@ -80,12 +81,13 @@ def _logdiffexp(a: Array, b: Array) -> Array:
     return a + jnp.where(b == -jnp.inf, 0.0, log1mexp_of(_difference(b, a)))
 
 
-@_logdiffexp.defjvp
+@partial(_logdiffexp.defjvp, symbolic_zeros=True)
 def _(primals: Any, tangents: Any) -> Any:
     (a, b), (ta, tb) = primals, tangents
     empty = a == -jnp.inf
     n = jnp.where(b == -jnp.inf, 0.0, occupation(jnp.where(empty, -1.0, b - a)))
-    return _logdiffexp(a, b), jnp.where(empty, 0.0, 1 + n) * ta - n * tb
+    of_a = lambda: jnp.where(empty, 0.0, 1 + n)
+    return _logdiffexp(a, b), along((of_a, ta), (lambda: -n, tb))
 
 
 @rounded_once()

@@ -29,7 +29,7 @@ def scaled(axis: Axes, x: Array) -> tuple[Array, Array]:
     largest = jnp.max(jnp.abs(x), axis, keepdims=True, initial=0.0)
     s = jnp.where(jnp.isnan(largest), largest, binade(largest))
     y = jnp.where(s == 0, 0.0, x / jnp.where((s == 0) | jnp.isinf(s), 1.0, s))
-    return s, jnp.where(s == jnp.inf, jnp.sign(x) * jnp.isinf(x), y)
+    return s, jnp.where(s == jnp.inf, jnp.where(jnp.isinf(x), jnp.sign(x), 0.0), y)
 
 
 def total_square(axis: Axes, y: Array) -> Array:

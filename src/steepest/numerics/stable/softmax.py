@@ -18,18 +18,18 @@ softmax 0, logsumexp and log_softmax −inf, and derivative 0. Entries of +inf s
 the probability equally. A NaN makes its row NaN.
 """
 
-import functools
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Bool
 
-from ._forms import Axis, axes, divide, log1p_of, rounded_once, squeezed
+from ._forms import Axis, along, axes, divide, log1p_of, rounded_once, squeezed
 
 
 Axes = tuple[int, ...]
-over = functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+over = partial(jax.custom_jvp, nondiff_argnums=(0,))
 
 
 def shifted(axis: Axes, x: Array) -> tuple[Array, Array]:
@@ -148,22 +148,22 @@ def _(axis: Axes, primals: Any, tangents: Any) -> Any:
 @over
 def weighted_of(axis: Axes, x: Array, weights: Array) -> Array:
     """log Σ w eˣ: the largest term taken out, as without weights."""
-    _, z = shifted(axis, x + jnp.log(jnp.abs(weights)))
-    m = jnp.max(x + jnp.log(jnp.abs(weights)), axis, keepdims=True, initial=-jnp.inf)
+    m, z = shifted(axis, x + jnp.log(jnp.abs(weights)))
     tied, sign = z == 0, jnp.sign(weights)
     rest = jnp.sum(jnp.where(tied, 0.0, sign * jnp.exp(z)), axis, keepdims=True)
     lead = jnp.sum(jnp.where(tied, sign, 0.0), axis, keepdims=True)
     return m + jnp.where(m == -jnp.inf, 0.0, log1p_of(rest + (lead - 1)))
 
 
-@weighted_of.defjvp
+@partial(weighted_of.defjvp, symbolic_zeros=True)
 def _(axis: Axes, primals: Any, tangents: Any) -> Any:
     (x, weights), (t, tw) = primals, tangents
     total = weighted_of(axis, x, weights)
     empty = total == -jnp.inf
     z = jnp.where(empty, -jnp.inf, x - jnp.where(empty, 0.0, total))
-    share = jnp.exp(z)
-    return total, jnp.sum(share * (weights * t + tw), axis, keepdims=True)
+    share = lambda: jnp.sign(weights) * jnp.exp(z + jnp.log(jnp.abs(weights)))
+    slope = along((share, t), (lambda: jnp.exp(z), tw))
+    return total, jnp.sum(slope, axis, keepdims=True)
 
 
 def masked(x: Array, where: ArrayLike | None, rest: float = -jnp.inf) -> Array:

@@ -13,14 +13,14 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike
 
-from ._forms import Axis, axes, divide, rounded_once, squeezed
+from ._forms import Axis, axes, rounded_once, squeezed
 from .norms import norm_of, scaled, total_square, unit_of
 from .softmax import Axes, masked, over
 
 
 def _mean(axis: Axes, y: Array, kept: Array) -> Array:
-    total = jnp.sum(kept * y, axis, keepdims=True)
-    return divide(total, jnp.sum(kept, axis, keepdims=True))
+    n = jnp.sum(kept, axis, keepdims=True)
+    return jnp.sum(kept * y, axis, keepdims=True) / jnp.maximum(n, 1.0)
 
 
 @over

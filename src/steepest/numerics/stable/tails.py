@@ -6,8 +6,9 @@ With φ the density and Φ the distribution function of a standard normal number
 
 Far in the left tail h ≈ −x, so that K ≈ −1/x, D ≈ 1/x² and h″ ≈ −2/x³ are what is left of
 nearly equal numbers. So for x ≤ 1, K, D and h″ are three functions of their own,
-each a Chebyshev series in t = (w − 3)/(w + 3) of the function times (1 + w)ⁿ, w = 1 − x ≥ 0
-(Shepherd and Laframboise 1981), with coefficients from many digits.
+each a Chebyshev series in t = (w − 3)/(w + 3), w = 1 − x ≥ 0, of the function times
+(a + w)ⁿ, with a such that the product is nearly constant (Shepherd and Laframboise
+1981). The coefficients are computed in many digits.
 """
 
 import functools
@@ -27,16 +28,18 @@ from .softmax import masked, weighted_of
 
 ROOT2 = math.sqrt(2)
 NODES, PIVOT = 48, 3  # enough for float64: the coefficients fall by ten in two
+OFFSETS = (0.8, 1.3, 1.9)  # the a of K, of D and of h″
 
 
 def _exactly(w: Any) -> tuple[Any, Any, Any]:  # numbers of mpmath
-    """K(1 + w), D(1 + w)² and h″(1 + w)³ at x = 1 − w."""
+    """K(a + w), D(a + w)² and h″(a + w)³ at x = 1 − w."""
     x = 1 - w
     below = mpmath.erfc(-x / mpmath.sqrt(2)) / 2
     h = mpmath.exp(-x * x / 2) / mpmath.sqrt(2 * mpmath.pi) / below
     K = x + h
     D = 1 - h * K
-    return K * (1 + w), D * (1 + w) ** 2, h * (K * K - D) * (1 + w) ** 3
+    a, b, c = OFFSETS
+    return K * (a + w), D * (b + w) ** 2, h * (K * K - D) * (c + w) ** 3
 
 
 @functools.cache
@@ -68,7 +71,7 @@ def _series(which: int, x: Array) -> Array:
         b, c = coefficient + 2 * t * b - c, b
     total = first + t * b - c
     for _ in range(which + 1):
-        total = total / (1 + w)
+        total = total / (OFFSETS[which] + w)
     return total
 
 
@@ -100,9 +103,9 @@ excess_of = derivatives(_left(0, lambda x, h: x + h), _left(1, _D), bend_of)
 
 
 def _mills(x: Array) -> Array:
-    y = jnp.maximum(x, 1.0)
-    left = excess_of(jnp.minimum(x, 1.0)) - x
-    return jnp.where(x <= 1, left, _density(y) / _below(y))
+    y = jnp.maximum(x, 0.0)
+    left = excess_of(jnp.minimum(x, 0.0)) - x
+    return jnp.where(x <= 0, left, _density(y) / _below(y))
 
 
 def _mills_slope(x: Array) -> Array:
@@ -165,7 +168,7 @@ _gelu_of = derivatives(_gelu, _gelu_slope, _gelu_bend)
 def _gelu_tanh(x: Array) -> Array:
     y = jnp.clip(x, -50.0, 50.0)
     gate = logistic(2 * math.sqrt(2 / math.pi) * (y + 0.044715 * y * y * y))
-    return jnp.where(x == -jnp.inf, 0.0, jnp.where(x == -jnp.inf, 0.0, x) * gate)
+    return jnp.where(jnp.abs(x) < 50, y * gate, jnp.maximum(x, 0.0))
 
 
 @rounded_once()
