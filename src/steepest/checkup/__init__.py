@@ -13,3 +13,4 @@ from .finding import (
 from .report import Mistake as Mistake, Report as Report, Verdict as Verdict
 from .rule import Rule as Rule
 from .rules import RULES as RULES
+from .treatments import treat as treat

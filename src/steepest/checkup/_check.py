@@ -20,7 +20,7 @@ from ..training import Problem, Recipe, Record, fit
 from ..training._validate import validate
 from ._examine import examine
 from .mistakes import mistakes_of
-from .preflight import data, experiments, initial, program
+from .preflight import data, experiments, initial, numerics, program
 from .report import Report
 from .rule import Rule
 from .rules import RULES
@@ -87,6 +87,7 @@ def check(
         data.measure(problem, recipe, record)
         program.measure(problem, recipe, record)
         initial.measure(problem, recipe, record)
+        numerics.measure(problem, recipe, record)
     with stage("trying one batch"):
         experiments.measure(problem, recipe, record)
     with stage("training"):
@@ -102,6 +103,7 @@ def check(
         explain_missing(record)
     with stage("looking back"):
         experiments.measure_after(fitted, problem, record)
+        numerics.measure_after(fitted, problem, record)
         mistakes = mistakes_of(problem, fitted)
     with stage("judging"):
         examination = examine(record, rules, limits=limits, silence=silence)

@@ -105,11 +105,12 @@ def completed(record: Record, recipe: Recipe | None, name: str | None) -> Record
 
 def say_why(record: Record, rules: Sequence[Rule]) -> None:
     """Note why what the rules need is not in the record of somebody's own loop."""
-    for need in (need for rule in rules for need in rule.needs):
+    needs = (either for rule in rules for either in rule.needs)
+    for need in (name for either in needs for name in either.split("|")):
         kind = need.partition(".")[0]
         if need in record or need in record.missing:
             continue
-        if kind in ("data", "program", "initial", "experiment"):
+        if kind in ("data", "program", "initial", "experiment", "numerics"):
             reason = "it takes the program itself, which `steepest.check` reads"
         else:
             reason = f"the loop did not log `{need}`"

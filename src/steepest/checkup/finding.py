@@ -33,11 +33,12 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Prescription:
-    """What to do, with a value to set; machine-applicable where `recipe` is not empty."""
+    """What to do; `treatments.treat` does it, where `recipe` or `treatment` is given."""
 
     text: str  # one imperative sentence
     recipe: Mapping[str, Any] = field(default_factory=dict)  # Recipe fields to replace
     snippet: str = ""  # code to write instead, if that says it best
+    treatment: str = ""  # of `treatments.TREATMENTS`: what else to change
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ import typer
 
 from .. import __version__
 from ..core.errors import InputError
-from . import check, explain, init, problems, rules
+from . import audit, check, explain, init, problems, rules
 from .output import put, say
 
 
@@ -32,6 +32,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("check")(check.run)
+app.command("audit")(audit.run)
 app.command("problems")(problems.run)
 app.command("init")(init.run)
 app.command("rules")(rules.run)

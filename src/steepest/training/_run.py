@@ -96,6 +96,7 @@ class Run:
         self.pace = np.inf  # seconds an update takes, at its best
         self.length = BLOCK
         self.seen: list[PyTree] = []  # batches of an iterable, since the last look
+        self.shapes: dict[tuple[Any, ...], int] = {}  # of them, with the first update
         self.source: Iterator[PyTree] | None = None
         if self.arrays:
             self.order = Order(examples or 0, recipe)
@@ -175,6 +176,8 @@ class Run:
                 return False
             meshes.check_batch(jax.tree.leaves(batch)[0].shape[1], self.mesh)
             self.seen.append(batch)
+            shapes = tuple((a.shape, str(a.dtype)) for a in jax.tree.leaves(batch))
+            self.shapes.setdefault(shapes, self.step)
             self.inputs = self.block_of(self.step)
         with self.critical:
             assert self.log is not None and self.inputs is not None
@@ -347,6 +350,7 @@ class Run:
             "probe_compile_seconds": schedule.seconds - schedule.spent,
             "ended": ended,
         }
+        self.record.facts["program.new_shapes"] = sorted(self.shapes.values())
         if self.arrays:
             n = self.order.examples
             self.record.meta["examples"] = n

@@ -64,7 +64,7 @@ def exactly(value: Any) -> Any:
     return mpf(float(array))
 
 
-def true(case: Case, witness: tuple | None = None, digits: int = 80) -> Any:
+def true(case: Case, witness: tuple | None = None, digits: int = 200) -> Any:
     """The truth of a case as a float64 array, at its witness or at another input."""
     assert case.truth is not None
     with mp.workdps(digits):

@@ -12,8 +12,7 @@ from steepest.numerics.intervals import Interval
 def draw(specs: Any, rng: np.random.Generator, corner: str = "inside") -> Any:
     """Arrays inside of the ranges of a pytree of specs.
 
-    `corner` is "inside" (uniform), "corners" (every entry at one end of its range) or
-    "columns" (all entries of a column at the same end, as weights that agree).
+    `corner` is "inside" (uniform), "corners" (every entry at one end of its range) X
     """
 
     def one(spec: Any) -> jax.Array:
@@ -23,6 +22,8 @@ def draw(specs: Any, rng: np.random.Generator, corner: str = "inside") -> Any:
         shape = tuple(spec.shape)
         if jnp.issubdtype(spec.dtype, jnp.integer):
             values = rng.integers(int(low), int(high) + 1, shape)
+        elif corner == "low":
+            values = np.full(shape, low)
         elif corner == "columns":
             ends = rng.choice([low, high], shape[-1:])
             values = np.broadcast_to(ends, shape)
@@ -35,4 +36,4 @@ def draw(specs: Any, rng: np.random.Generator, corner: str = "inside") -> Any:
     return jax.tree.map(one, specs, is_leaf=lambda s: isinstance(s, Interval))
 
 
-CORNERS = ("inside", "corners", "columns")
+CORNERS = ("inside", "corners", "columns", "low")

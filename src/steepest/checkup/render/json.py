@@ -137,6 +137,7 @@ def _finding(f: Finding, title: str, effects: list[str]) -> dict[str, Any]:
             "text": f.prescription.text,
             "recipe": dict(f.prescription.recipe),
             "snippet": f.prescription.snippet,
+            "treatment": f.prescription.treatment,
         },
         "confidence": f.confidence,
         "refutation": f.refutation,

@@ -107,7 +107,9 @@ def nonfinite(record: Record, limits: Limits) -> Finding | None:
         ),
         reference="DL §4.1 (Overflow and Underflow)",
         cause=cause,
-        prescription=Prescription(text, snippet=snippet),
+        prescription=Prescription(
+            text, snippet=snippet, treatment="stable loss" if known else ""
+        ),
         confidence=0.95 if primitive else 0.8,
         refutation=(
             "Evaluate the operation on the last good state in float64: if it is still "
@@ -173,6 +175,7 @@ def log_of_probability(record: Record, limits: Limits) -> Finding | None:
         prescription=Prescription(
             f"Take the log-{of} in one operation, or use a loss that takes logits.",
             snippet=stable,
+            treatment="stable loss",
         ),
         confidence=0.97 if bare else 0.8,
         refutation="A bound on the logits that keeps their distance below the limit.",

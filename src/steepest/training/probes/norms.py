@@ -5,12 +5,16 @@
 on the fixed probe batch, where u is the update that the optimiser would make of g. The
 ratio ‖u‖/‖w‖ is how fast a layer changes; about 10⁻³ is usual. That gradients shrink or
 grow from layer to layer is how vanishing and exploding gradients show (DL §8.2.5).
+
+An entry of u below half the spacing of the numbers around its weight is lost when it is
+added, w + u = w; `layer.lost_updates` is the share of such entries.
 """
 
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
 from jaxtyping import Array, PyTree
 
 from ...core.pytree import paths
@@ -34,6 +38,7 @@ def prepare(context: Context) -> Measure:
             "layer.gradient_norm": norms(g),
             "layer.weight_norm": norms(carry.params),
             "layer.update_norm": norms(u),
+            "layer.lost_updates": lost(carry.params, u),
         }
 
     def run(snapshot: Snapshot) -> dict[str, Any]:
@@ -53,6 +58,16 @@ def norms(tree: PyTree) -> Array:
         return safe * jnp.sqrt(jnp.sum((x / safe) ** 2))
 
     return jnp.stack([norm(leaf) for leaf in jax.tree.leaves(tree)])
+
+
+def lost(params: PyTree, updates: PyTree) -> Array:
+    """For every array the share of entries that their update leaves as they are."""
+    new = optax.apply_updates(params, updates)
+
+    def share(w: Array, u: Array, v: Array) -> Array:
+        return jnp.mean((u != 0) & (w == v), dtype=jnp.float32)
+
+    return jnp.stack(jax.tree.leaves(jax.tree.map(share, params, updates, new)))
 
 
 NORMS = Probe("norms", prepare)
