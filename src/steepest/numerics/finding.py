@@ -36,7 +36,7 @@ class Fault:
     operation: str  # the primitive: "log"
     place: Place  # of the user's source
     kind: str  # "overflow", "pole", "domain", "0/0", "cancellation", ...
-    where: str  # "value" or "gradient"
+    where: str  # "value", "gradient" or "both": what it spoils
     mode: str  # "eager", "jit" or "both": how the program has to be run
     verdict: str  # "defect", "domain", "range", "masked", "latent", "possible"
     reaches_output: bool
@@ -64,7 +64,8 @@ class Fault:
         at = f" at {self.place}" if self.place.file else ""
         inside = f" in the {self.path[-1]}" if self.path[-1:] in LOOPS else ""
         of = f" of {spans(self.operands)}" if self.operands else ""
-        grad = ", in the gradient" if self.where == "gradient" else ""
+        grads = {"gradient": ", in the gradient", "both": ", and in the gradient"}
+        grad = grads.get(self.where, "")
         only = {"jit": ", under jit only", "eager": ", not under jit", "both": ""}
         said = f"`{self.operation}`{of}{at}{inside}{grad}{only[self.mode]}: {self.kind}"
         if self.digits_lost is not None:
@@ -191,7 +192,7 @@ def row(fault: Fault) -> tuple[str, ...]:
         fault.operation + times,
         place,
         fault.kind,
-        fault.where,
+        "value, gradient" if fault.where == "both" else fault.where,
         mode,
         fault.verdict,
         digits,
