@@ -180,8 +180,7 @@ def _power1pm1(x: Array, t: Array) -> Array:
 
 
 def _tlog1p(x: Array, t: Array) -> Array:
-    zero = t == 0
-    return t * log1p_of(jnp.where(zero, 0.0, x))
+    return t * log1p_of(jnp.where((t == 0) & (x == -1), 0.0, x))
 
 
 @partial(_power1pm1.defjvp, symbolic_zeros=True)
