@@ -112,7 +112,9 @@ def operand(state: State, r: Range) -> Value:
     low, high = small(
         *settle(format_of(r.dtype), boxed(r.low, r.shape), boxed(r.high, r.shape))
     )
-    return Value(r.shape, r.dtype, low, high, r.nan, number=state.fresh())
+    minus = bool((low < 0).any())  # a range from 0 up has no −0
+    number = state.fresh()
+    return Value(r.shape, r.dtype, low, high, r.nan, number=number, minus=minus)
 
 
 def interpreter(state: State, unseen: Counter) -> Callable[..., list[Value]]:
@@ -193,10 +195,11 @@ def constants(closed: jaxpr.Closed) -> tuple[float, ...]:
     numbers: dict[float, None] = {}
     for equation in jaxpr.equations(closed):
         for atom in equation.eqn.invars:
-            if isinstance(atom, core.Literal) and np.ndim(atom.val) == 0:
-                if format_of(jax.numpy.result_type(atom.val)).real:
-                    x = float(atom.val)
-                    if np.isfinite(x) and x not in (0.0, 1.0, -1.0):
-                        numbers.update({x: None, -x: None})
-    chosen = sorted(numbers)[:MOST_CONSTANTS] if numbers else []
-    return tuple(chosen)
+            if not isinstance(atom, core.Literal) or np.ndim(atom.val):
+                continue
+            if not format_of(jax.numpy.result_type(atom.val)).real:
+                continue
+            x = float(atom.val)
+            if np.isfinite(x) and x not in (0.0, 1.0, -1.0):
+                numbers.update({x: None, -x: None})
+    return tuple(list(numbers)[:MOST_CONSTANTS])

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .formats import Format, settle
+from .formats import Format, settle, widened
 
 
 Interval = tuple[np.ndarray, np.ndarray]
@@ -26,6 +26,7 @@ class Context(NamedTuple):
     inputs: tuple[Format, ...]
     params: Mapping[str, Any]
     nans: Sequence[Any]
+    minus: Sequence[bool] = (True, True)  # whether zeros of operands may be −0
 
 
 Rule = Callable[..., Any]
@@ -90,13 +91,25 @@ def square(c: Context, x: Interval) -> Result:
 
 
 def div(c: Context, x: Interval, y: Interval) -> Result:
+    """XLA may multiply by a reciprocal: an error of one unit, but not above 1 for x ≤ y.
+
+    A zero is taken for +0 only where it cannot be −0.
+    """
     if not c.fmt.real:
         return integer_div(c, x, y)
     zero = holds_zero(y)
-    low, high = corners(np.divide, x, np_nonzero(y, zero))
+    plus = zero & (y[0] >= 0) & (not c.minus[-1])
+    divisor = np.where(zero & ~plus, 1.0, y[0]), np.where(zero & ~plus, 1.0, y[1])
+    divisor = divisor[0], np.where(plus & (y[1] == 0), 1.0, divisor[1])
+    low, high = corners(np.divide, x, divisor)
+    exact = (y[0] == y[1]) & (np.frexp(abs(y[0]))[0] == 0.5)
+    low, high = widened(c.fmt, low, high, np.where(exact, 0.0, 1.0))
     events: Events = {}
     if zero.any():
-        low, high = np.where(zero, -np.inf, low), np.where(zero, np.inf, high)
+        last = abs(divisor[1])
+        below = np.where(plus & (x[0] >= 0), x[0] / last * (1 - c.fmt.eps), -np.inf)
+        above = np.where(plus & (x[1] <= 0), x[1] / last * (1 - c.fmt.eps), np.inf)
+        low, high = np.where(zero, below, low), np.where(zero, above, high)
         some = (x[0] != 0) | (x[1] != 0)
         events = {"pole": zero & some, "0/0": zero & holds_zero(x)}
     events["inf/inf"] = infinite(x) & infinite(y)
@@ -307,16 +320,13 @@ def power(c: Context, x: Interval, n: int) -> Result:
     else:
         low, high = x
     low, high = low**m, high**m
-    if m > 2:
-        part = m * c.fmt.eps
-        low, high = low - part * abs(low), high + part * abs(high)
-    low, high = settle(c.fmt, low, high)
+    low, high = widened(c.fmt, low, high, m if m > 2 else 0)
     if n > 0:
         return low, high, {}
     one = np.ones_like(low)
+    c = c._replace(minus=[m % 2 == 1])
     low, high, events = div(c, (one, one), (low, high))
-    part = 2 * c.fmt.eps
-    low, high = settle(c.fmt, low - part * abs(low), high + part * abs(high))
+    low, high = widened(c.fmt, low, high, 2)
     return low, high, {"pole": events.get("pole", np.zeros(low.shape, bool))}
 
 
@@ -331,8 +341,7 @@ def general_pow(c: Context, x: Interval, y: Interval) -> Result:
         if n == 2:
             return square(c, x)
         low, high, events = power(c, x, n)
-        part = 4 * c.fmt.eps
-        return *settle(c.fmt, low - part * abs(low), high + part * abs(high)), events
+        return *widened(c.fmt, low, high, 4), events
     positive = np.maximum(x[0], 0.0), np.maximum(x[1], 0.0)
     low, high = corners(np.power, positive, y)
     below = x[0] < 0
@@ -342,10 +351,7 @@ def general_pow(c: Context, x: Interval, y: Interval) -> Result:
         _, top = corners(np.power, (least, size), y)
         top = np.maximum(top, high)
         low, high = np.where(below, -top, low), np.where(below, top, high)
-    with np.errstate(all="ignore"):
-        digits = 8 + 2 * np.log2(np.maximum(abs(np.log2(np.maximum(high, 1))), 1))
-    part = c.fmt.eps * digits
-    low, high = settle(c.fmt, low - part * abs(low), high + part * abs(high))
+    low, high = widened(c.fmt, low, high, 32)
     fractional = (y[0] != y[1]) | (y[0] != np.round(y[0]))
     events = {"domain": below & fractional, "pole": holds_zero(x) & (y[0] < 0)}
     return low, high, events

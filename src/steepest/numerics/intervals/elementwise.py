@@ -6,6 +6,7 @@ range of the operands altogether. The result lies in each of these bounds, so th
 fault is possible only where all of them allow it.
 """
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -53,13 +54,17 @@ def elementwise(state: State, equation: jaxpr.Equation, *values: Value) -> Any:
     if len(values) == 2 and values[0].number == values[1].number and name in SAME:
         rule, operands = SAME[name], operands[:1]
     context = Context(
-        format_of(aval.dtype), tuple(v.fmt for v in operands), equation.params, ()
+        format_of(aval.dtype),
+        tuple(v.fmt for v in operands),
+        equation.params,
+        (),
+        [v.minus for v in operands],
     )
     limits = relations.limits(name, values)
     keys = followed(state, operands)
     seen = look(rule, context, operands, keys, limits)
     out = combine(seen, keys, operands, tuple(aval.shape), aval.dtype)
-    out.number = number
+    out.number, out.minus = number, relations.minus(name, values)
     kinds = {k for k, m in seen.events.items() if m.any()}
     for kind in sorted(kinds):
         told = "cast" if kind == "overflow" and name == "convert_element_type" else kind
@@ -76,7 +81,7 @@ class Seen:
 
     def __init__(self, lengths: list[int]) -> None:
         ends = np.cumsum([0, *lengths]).tolist()
-        self.parts = [slice(a, b) for a, b in zip(ends, ends[1:])]
+        self.parts = [slice(a, b) for a, b in itertools.pairwise(ends)]
         self.low = self.high = self.nan = np.zeros(0)
         self.box: tuple[Any, Any, bool] = (0.0, 0.0, False)
         self.raw: Events = {}

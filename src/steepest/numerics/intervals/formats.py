@@ -39,7 +39,7 @@ class Format(NamedTuple):
 def format_of(dtype: Any) -> Format:
     if jax.dtypes.issubdtype(dtype, jax.dtypes.extended):
         return Format(dtype, "other", 0.0, 0.0, 1.0, 0.0, False)
-    if dtype == bool:
+    if jnp.issubdtype(dtype, jnp.bool_):
         return Format(dtype, "bool", 0.0, 1.0, 1.0, 0.0, False)
     if jnp.issubdtype(dtype, jnp.integer):
         info = jnp.iinfo(dtype)
@@ -78,10 +78,12 @@ def settle(fmt: Format, low: Any, high: Any) -> tuple[np.ndarray, np.ndarray]:
     return np.clip(low, fmt.low, fmt.high), np.clip(high, fmt.low, fmt.high)
 
 
-def widened(fmt: Format, low: Any, high: Any, ulps: float) -> tuple[Any, Any]:
+def widened(fmt: Format, low: Any, high: Any, ulps: Any) -> tuple[Any, Any]:
     """Bounds of a function that is computed with an error of some units."""
     part = ulps * fmt.eps
-    return settle(fmt, low - part * abs(low), high + part * abs(high))
+    lower, higher = low - part * abs(low), high + part * abs(high)
+    lower = np.where(np.isinf(low), low, lower)  # ∞ − ∞
+    return settle(fmt, lower, np.where(np.isinf(high), high, higher))
 
 
 def beside(fmt: Format, x: np.ndarray, toward: float) -> np.ndarray:

@@ -120,14 +120,16 @@ def inverse_erf(y: np.ndarray) -> np.ndarray:
     """By Newton's method from Winitzki's formula; increasing and odd."""
     size = np.minimum(abs(y), 1.0)
     a = 0.147
-    with np.errstate(all="ignore"):
-        rest = np.log1p(-size * size)
-        b = 2 / (np.pi * a) + rest / 2
-        x = np.sqrt(np.maximum(np.sqrt(b * b - rest / a) - b, 0))
-        for _ in range(3):
-            error = floats(erfc)(x) - (1 - size)
-            x = np.where(x < 5.8, x + error * np.sqrt(np.pi) / 2 * np.exp(x * x), x)
-    x = np.where(size < 1, np.minimum(x, 30.0), np.inf)
+    rest = np.log1p(-size * size)
+    b = 2 / (np.pi * a) + rest / 2
+    x = np.sqrt(np.maximum(np.sqrt(b * b - rest / a) - b, 0))
+    x = np.where(size < 1e-3, size * np.sqrt(np.pi) / 2, np.minimum(x, 5.8))
+    for _ in range(3):
+        tail = floats(erfc)(x) - (1 - size)
+        centre = size - floats(erf)(x)
+        error = np.where(size > 0.5, tail, centre)
+        x = x + error * np.sqrt(np.pi) / 2 * np.exp(x * x)
+    x = np.where(size < 1, x, np.inf)
     return np.copysign(x, y)
 
 
@@ -162,7 +164,8 @@ def tan(c: Context, x: Interval) -> Result:
     wide = turn | (np.maximum(abs(x[0]), abs(x[1])) > 1e3)
     low, high = widened(c.fmt, np.tan(x[0]), np.tan(x[1]), 64)
     top = min(4 / c.fmt.eps**2, c.fmt.high)
-    return np.where(wide, -top, low), np.where(wide, top, high), {}
+    low, high = np.where(wide, -top, low), np.where(wide, top, high)
+    return low, high, {"domain": infinities(x)}
 
 
 def inside(rule: Rule, low: float, high: float, poles: bool = False) -> Rule:
@@ -248,10 +251,13 @@ def _digamma(x: np.ndarray) -> np.ndarray:
 
 
 def exp2(c: Context, x: Interval) -> Result:
-    return _exp2(c, x)
+    """Computed as exp(x log 2), so that its error grows with x."""
+    size = np.minimum(np.maximum(abs(x[0]), abs(x[1])), 2048)
+    low, high = widened(c.fmt, np.exp2(x[0]), np.exp2(x[1]), 4 + size)
+    low = np.where(x[0] >= 0, np.maximum(low, 1), np.maximum(low, 0))
+    return low, np.where(x[1] <= 0, np.minimum(high, 1), high), {}
 
 
-_exp2 = increasing(np.exp2, 4, at=((0.0, 1.0),), low=0.0)
 ODD = ((0.0, 0.0),)
 
 

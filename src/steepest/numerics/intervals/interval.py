@@ -92,7 +92,7 @@ def _end(end: Any, dtype: np.dtype, shape: tuple[int, ...]) -> np.ndarray:
                 f"{top:g}; give a smaller end, or infinity."
             )
         return value
-    least, most = (0, 1) if dtype == bool else _integers(dtype)
+    least, most = (0, 1) if jnp.issubdtype(dtype, jnp.bool_) else _integers(dtype)
     whole = np.asarray(end)
     if not (np.isfinite(value) & (value == np.floor(value))).all():
         raise InputError(

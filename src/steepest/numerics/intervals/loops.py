@@ -98,10 +98,9 @@ def join(state: State, a: Value, b: Value, widen: bool) -> Value:
     if a.number == b.number or not (grown or (b.nan and not a.nan)):
         loose = bool(a.views or a.above or a.below or a.over or a.under or a.maximum)
         return bare(state, a) if loose and a.number != b.number else a
-    if widen:
-        if grown:
-            low = np.where(low < a.low, below(a, low), a.low)
-            high = np.where(high > a.high, above(a, high), a.high)
+    if widen and grown:
+        low = np.where(low < a.low, below(a, low), a.low)
+        high = np.where(high > a.high, above(a, high), a.high)
     low, high = small(low, high)
     kept = {"nan": a.nan or b.nan, "spoilt": a.spoilt or b.spoilt}
     return Value(a.shape, a.dtype, low, high, number=state.fresh(), **kept)

@@ -35,7 +35,7 @@ def moved(
     low, high = small(low, high)
     result = Value(shape, v.dtype, low, high, v.nan, v.spoilt)
     result.number = state.number("moved", name, v.number)
-    result.constant = v.constant
+    result.constant, result.minus = v.constant, v.minus
     for key, pieces in state.rooted(v).views.items():
         if isinstance(key, Source):
             moves = key.moves
@@ -105,7 +105,7 @@ def broadcast(state: State, equation: jaxpr.Equation, v: Value, *_: Value) -> Va
 
 def reshape(state: State, equation: jaxpr.Equation, v: Value, *_: Value) -> Value:
     shape = tuple(equation.outputs[0].shape)
-    if equation.params.get("dimensions") is not None:
+    if equation.primitive == "reshape" and equation.params["dimensions"] is not None:
         return NotImplemented
     if shape == v.shape:
         return v
@@ -151,10 +151,6 @@ def regrouped(v: Value, shape: Axes, groups: Any) -> tuple[np.ndarray, np.ndarra
     if math.prod(full) > 4 * ELEMENTS:
         return boxed(v.least, shape), boxed(v.most, shape)
     return tuple(np.broadcast_to(b, full).reshape(sizes) for b in (v.low, v.high))
-
-
-def squeeze(state: State, equation: jaxpr.Equation, v: Value) -> Value:
-    return reshape(state, equation, v)
 
 
 def transpose(state: State, equation: jaxpr.Equation, v: Value) -> Value:
@@ -407,20 +403,19 @@ def distinct(at: Value) -> bool:
     """Whether all index vectors differ, by coordinates that count the positions."""
     if len(at.shape) < 2:
         return True
-    low = at.low
-    if not (low == at.high).any():
-        return False
     rest = {d for d in range(len(at.shape) - 1) if at.shape[d] > 1}
-    for i in range(low.shape[-1]):
-        if not (low[..., i] == at.high[..., i]).all():
-            continue
-        for d in list(rest):
-            if low.shape[d] == at.shape[d]:
-                column = np.moveaxis(low[..., i], d, 0).reshape(low.shape[d], -1)
-                if (column.max(1) == column.min(1)).all():
-                    if len(np.unique(column[:, 0])) == at.shape[d]:
-                        rest.discard(d)
+    for i in range(at.low.shape[-1]):
+        low, high = at.low[..., i], at.high[..., i]
+        if (low == high).all():
+            rest -= {d for d in rest if counts(np.moveaxis(low, d, 0), at.shape[d])}
     return not rest
+
+
+def counts(rows: np.ndarray, n: int) -> bool:
+    """Whether there are n different numbers, each alone in its row."""
+    rows = rows.reshape(len(rows), -1)
+    alone = (rows.max(1) == rows.min(1)).all()
+    return len(rows) == n and bool(alone) and len(np.unique(rows[:, 0])) == n
 
 
 def scatter_add(
@@ -495,8 +490,8 @@ def full_range(state: State, equation: jaxpr.Equation, *_: Value) -> list[Value]
 RULES: dict[str, Callable[..., Any]] = {
     "broadcast_in_dim": broadcast,
     "reshape": reshape,
-    "squeeze": squeeze,
-    "expand_dims": squeeze,
+    "squeeze": reshape,
+    "expand_dims": reshape,
     "transpose": transpose,
     "rev": reverse,
     "slice": cut,

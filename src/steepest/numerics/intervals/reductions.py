@@ -79,6 +79,7 @@ def summed(
         low,
         high,
         nan=nan or gives_nan,
+        minus=terms == 1,
         spoilt=edge and (gives_inf or any(v.spoilt for v in operands)),
         number=state.computed(equation, operands) if number is None else number,
     )

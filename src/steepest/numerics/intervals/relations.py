@@ -170,6 +170,23 @@ def relate(
         out.views[Peak(out.number, rests(about))] = Pieces(point, point, nan)
 
 
+PLUS = frozenset(["exp", "exp2", "logistic", "abs", "square", "cosh", "erfc"])
+KEEP = frozenset(["sqrt", "convert_element_type", "copy", "reduce_precision"])
+
+
+def minus(name: str, values: Sequence[Value]) -> bool:
+    """Whether zeros of the result may be −0."""
+    if name in PLUS or (len(values) == 2 and values[0].number == values[1].number):
+        return False
+    if name in ("add", "add_any"):
+        return all(v.minus for v in values)
+    if name in ("mul", "div"):
+        return any(v.minus or v.least < 0 for v in values)
+    if name in ("max", "min", "clamp", "select_n", *KEEP):
+        return any(v.minus and v.least <= 0 <= v.most for v in values[-2:])
+    return True
+
+
 def some(abouts: frozenset[About]) -> frozenset[About]:
     if len(abouts) <= MOST:
         return abouts

@@ -113,7 +113,10 @@ def constant(state: State, array: Any) -> Value:
         numbers = boxed(numbers.flat[0], shape)
     low, high = small(*settle(fmt, numbers, numbers))
     single = known.size == 1
-    return Value(shape, dtype, low, high, nan, number=number, constant=single)
+    minus = fmt.real and bool(((numbers == 0) & np.signbit(numbers)).any())
+    out = Value(shape, dtype, low, high, nan, number=number, constant=single)
+    out.minus = minus
+    return out
 
 
 def finite(x: np.ndarray) -> np.ndarray:
@@ -134,7 +137,8 @@ def unknown(
 def ranged(state: State, aval: Any, low: Any, high: Any, **known: Any) -> Value:
     """A new value with these bounds."""
     shape = tuple(aval.shape)
-    low, high = small(boxed(low, shape), boxed(high, shape))
+    ends = settle(format_of(aval.dtype), boxed(low, shape), boxed(high, shape))
+    low, high = small(*ends)
     known.setdefault("number", state.fresh())
     return Value(shape, aval.dtype, low, high, **known)
 
@@ -153,6 +157,7 @@ def hull(values: Sequence[Value], state: State) -> Value:
         high=high,
         nan=any(v.nan for v in values),
         spoilt=any(v.spoilt for v in values),
+        minus=any(v.minus for v in values),
         number=state.fresh(),
         constant=False,
         views={},

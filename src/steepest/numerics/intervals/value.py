@@ -74,6 +74,7 @@ class Value:
     nan: bool = False
     spoilt: bool = False  # its infinite ends come from a candidate
     number: int = -1
+    minus: bool = True  # its zeros may be −0
     constant: bool = False
     views: dict[Source | Peak, Pieces] = field(default_factory=dict)
     above: frozenset[About] = frozenset()  # it is ≥ these
