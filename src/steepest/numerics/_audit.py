@@ -43,6 +43,7 @@ from . import digits
 from .events import Address, Seen, Watch, is_float, watch
 from .finding import ORDER, Audit, Fault
 from .intervals import Candidate, Interval, analyse, range_of
+from .neighbourhood import fails_locally
 from .points import Box, Point, points
 from .slices import needed
 from .specs import Question, ask, shape_of
@@ -116,7 +117,7 @@ def audit(
         counts["unbounded"] += sum(c.derived for c in candidates)
         unseen += [n for n in analysis.not_analysed if n not in unseen]
         clock.lap("bounds")
-        faults += examine(side, candidates, question, clock, counts, seed)
+        faults += examine(side, candidates, analysis.results, question, clock, counts, seed)
     faults = without_echoes(with_gradients(faults))
     faults = with_suggestions(faults, question)
     clock.lap("suggestions")
@@ -224,14 +225,15 @@ def as_range(box: Box) -> Any:
 def examine(
     side: Side,
     candidates: Sequence[Candidate],
+    bounds: Any,  # results of the interval analysis
     question: Question,
     clock: _Clock,
     counts: dict[str, int],
     seed: int,
 ) -> list[Fault]:
     """All findings of one program."""
-    tried = search(side, candidates, clock, counts, seed)
-    truth = truth_of(side.closed, side.boxes)
+    tried = search(side, candidates, bounds, clock, counts, seed)
+    truth = truth_of(side.closed)
     compiled = jax.jit(core.jaxpr_as_fun(side.closed))
     faults: list[Fault] = []
     blamed: set[int] = set()
@@ -269,12 +271,13 @@ class Tried(NamedTuple):
     born: set[int]  # equations that made a NaN or an infinity, seen in an output or not
     masked: set[int]  # those that did so while all outputs were finite
     room: dict[int, float]  # least headroom at mild inputs, by equation
-    fine: list[Point]  # inputs at which all outputs are finite
+    fine: list[digits.Fine]  # runs of which all outputs are finite
 
 
 def search(
     side: Side,
     candidates: Sequence[Candidate],
+    bounds: Any,  # results of the interval analysis
     clock: _Clock,
     counts: dict[str, int],
     seed: int,
@@ -300,7 +303,14 @@ def search(
         for c in candidates
         if not c.derived and c.equation.address not in told
     ]
-    left = [a for a in left if not in_loop(side.closed, a)]
+    left = [a for a in dict.fromkeys(left) if not in_loop(side.closed, a)]
+    nearby = {e.address: i for i, e in enumerate(side.watch.equations)}
+    left = [
+        a
+        for a in left
+        if fails_locally(side.watch.plan, nearby[a], bounds, side.boxes, seed)
+    ]
+    clock.lap("neighbourhoods", searching=True)
     if left and free and clock.left() > 0:
         pursue(side, left, tried, clock, counts, seed)
     return tried
@@ -348,7 +358,8 @@ def look(side: Side, point: Point, tried: Tried, mild: bool = False) -> Seen:
         if len(failures) < 6:
             failures.append(Failure(origin - 1, point))
     if finite(seen, side):
-        tried.fine.append(point)
+        outputs = list(map(np.asarray, seen.outputs))
+        tried.fine.append(digits.Fine(point, outputs, seen.born))
         tried.masked.update(seen.born)
     for n, room in seen.room.items():
         tried.room[n] = min(tried.room.get(n, np.inf), room)
@@ -401,7 +412,7 @@ def confirmed(
     for failure in failures[:4]:
         point = failure.point
         if tried.fine:
-            point = milder(fails, tried.fine[0], point, side.boxes)
+            point = milder(fails, tried.fine[0].point, point, side.boxes)
         seen = side.watch.run(*point)
         verdict, computed, exact = judge(side, seen, truth(point))
         if best is None or ORDER.index(verdict) < ORDER.index(best[0]):

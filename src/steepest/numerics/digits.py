@@ -14,15 +14,15 @@ for.
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..core.compiled import op_by_op
-from ._shadow import Operation, blame, operations, shadow_program
 from .finding import Fault
 from .points import Box, Point, inside
-from .truth import is_small
+from .shadowing.blame import blame
+from .shadowing.operations import Operation, operations
+from .shadowing.program import shadow_program
+from .truth import Truth
 
 
 #: An error of this many times what rounding the inputs costs is a finding (three
@@ -30,6 +30,7 @@ from .truth import is_small
 NEEDLESS, COARSE = 1e3, 0.1
 NEIGHBOURS = 6
 EXACT_POINTS = 48
+BLAMED = 12  # losses that are traced to an operation, the worst first
 
 
 class Loss(NamedTuple):
@@ -44,10 +45,18 @@ class Loss(NamedTuple):
     relative: float
 
 
+class Fine(NamedTuple):
+    """A run of which all outputs are finite."""
+
+    point: Point
+    outputs: list[np.ndarray]
+    born: set[int]  # equations that made an infinity all the same
+
+
 def lost(
     side: Any,  # _audit.Side
-    fine: Sequence[Point],
-    truth: Callable[[Point], list[Any]],
+    fine: Sequence[Fine],
+    truth: Truth,
     compiled: Callable[..., Any],
     question: Any,  # specs.Question
     clock: Any,  # _audit._Clock
@@ -55,37 +64,51 @@ def lost(
     """One finding for each operation that is to blame for lost digits."""
     if not fine or not side.outputs:
         return []
-    run = op_by_op(lambda *values: shadow_program(side.closed, values))
-    jax.block_until_ready(run(*fine[0]))
+    truth.wide(fine[0].point)
     clock.lap("compilation")
     table = operations(side.closed)
     rng = np.random.default_rng(0)
-    worst: dict[Any, tuple[Loss, Operation, str]] = {}
-    exact_left = EXACT_POINTS if is_small(side.closed) else 0
+    losses: list[tuple[Loss, Fine]] = []
+    exact_left = EXACT_POINTS if truth.exact is not None else 0
     end = clock.left() / 2
-    for point in fine:
-        outs, wide, stats = run(*point)
-        outs, wide = list(map(np.asarray, outs)), list(map(np.asarray, wide))
-        suspects = suspicious(side, outs, wide)
-        if not suspects and exact_left:
+    for ran in fine:
+        true: list[Any] = truth.wide(ran.point)
+        suspects = suspicious(side, ran.outputs, true)
+        if not suspects and exact_left and truth.exact is not None:
             exact_left -= 1
-            wide = truth(point)
-            suspects = suspicious(side, outs, wide)
+            true = truth.exact(ran.point)
+            suspects = suspicious(side, ran.outputs, true)
         for output in suspects:
-            loss = measure(side, run, point, output, outs[output], wide[output], rng)
-            if loss is None:
-                continue
-            operation, kind = blame(table, np.asarray(stats), output)
-            if operation.address not in side.own and side.where == "gradient":
-                continue
-            before = worst.get(operation.address)
-            if before is None or loss.ratio > before[0].ratio:
-                worst[operation.address] = (loss, operation, kind)
-        clock.lap("shadow", searching=True)
+            loss = measure(
+                side, truth, ran.point, output, ran.outputs[output], true[output], rng
+            )
+            if loss is not None:
+                losses.append((loss, ran))
+        clock.lap("digits", searching=True)
         if clock.left() < end:
             break
+    return blamed(side, losses, table, compiled, question)
+
+
+def blamed(
+    side: Any,
+    losses: Sequence[tuple[Loss, Fine]],
+    table: Sequence[Operation],
+    compiled: Callable[..., Any],
+    question: Any,
+) -> list[Fault]:
+    """The worst loss of each operation that is to blame for one."""
+    worst: dict[Any, tuple[Loss, Any, str]] = {}
+    for loss, ran in sorted(losses, key=lambda found: -found[0].ratio)[:BLAMED]:
+        if ran.born:
+            operation = side.watch.equations[min(ran.born)]
+            kind = "overflow"
+        else:
+            stats = np.asarray(shadow_program(side.closed, ran.point)[2])
+            operation, kind = blame(table, stats, loss.output)
+        worst.setdefault(operation.address, (loss, operation, kind))
     return [
-        fault(side, *found, compiled=compiled, truth=truth, question=question)
+        fault(side, *found, compiled=compiled, question=question)
         for found in worst.values()
     ]
 
@@ -111,7 +134,7 @@ def limit(info: Any) -> float:
 
 def measure(
     side: Any,
-    run: Callable[..., Any],
+    truth: Truth,
     point: Point,
     output: int,
     computed: Any,
@@ -122,9 +145,9 @@ def measure(
     y, true = as_float(computed).ravel(), as_float(exact).ravel()
     info = jnp.finfo(computed.dtype)
     moved = np.zeros_like(true)
-    centre = as_float(run(*point)[1][output]).ravel()
+    centre = as_float(truth.wide(point)[output]).ravel()
     for _ in range(NEIGHBOURS):
-        near = as_float(run(*neighbour(side.boxes, point, rng))[1][output]).ravel()
+        near = as_float(truth.wide(neighbour(side.boxes, point, rng))[output]).ravel()
         with np.errstate(invalid="ignore", over="ignore"):
             moved = np.fmax(moved, np.nan_to_num(abs(near - centre), nan=0.0))
     with np.errstate(invalid="ignore", over="ignore"):
@@ -157,11 +180,10 @@ def neighbour(boxes: Sequence[Box], point: Point, rng: np.random.Generator) -> P
 def fault(
     side: Any,
     loss: Loss,
-    operation: Operation,
+    operation: Any,  # Operation or Equation
     kind: str,
     *,
     compiled: Callable[..., Any],
-    truth: Callable[[Point], list[Any]],
     question: Any,
 ) -> Fault:
     """The finding that a loss is."""

@@ -47,6 +47,7 @@ class Watch(NamedTuple):
 
     run: Callable[..., Seen]  # run(*values, room=False)
     equations: list[jaxpr.Equation]
+    plan: "Plan"
 
 
 #: They move what they get: the origin moves along, and nothing is born.
@@ -69,7 +70,7 @@ def watch(closed: jaxpr.Closed) -> Watch:
             seen.origins.append(out.origin)
         return seen
 
-    return Watch(run, equations)
+    return Watch(run, equations, plan)
 
 
 def is_float(x: Any) -> bool:

@@ -6,34 +6,47 @@ is run once in float64, which is a second opinion and no more: where float64 fai
 it says so by not being finite.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from ..core import jaxpr
 from . import exact
-from .points import Box, Point
-from ._shadow import shadow_program
+from .points import Point
+from .shadowing.program import shadow_program
 
-
-Truth = Callable[[Point], list[Any]]  # a point -> one array for each output
 
 #: Elements computed in a run, above which extended precision takes too long.
 SMALL = 4_000
 
 
-def truth_of(closed: jaxpr.Closed, boxes: Sequence[Box]) -> Truth:
-    """The exact outputs of a program at a point; in float64 where it is large."""
-    wide = jax.jit(lambda *values: shadow_program(closed, values)[1])
+class Truth(NamedTuple):
+    """Two ways to the exact outputs at a point, one array for each."""
 
-    def truth(point: Point) -> list[Any]:
-        if is_small(closed):
-            return exact.evaluate(closed, *point)
-        return [np.asarray(out) for out in wide(*point)]
+    wide: Callable[[Point], list[np.ndarray]]  # in float64
+    exact: Callable[[Point], list[Any]] | None  # of mpmath numbers; None: too large
 
-    return truth
+    def __call__(self, point: Point) -> list[Any]:
+        """The better of the two that there is."""
+        return self.wide(point) if self.exact is None else self.exact(point)
+
+
+def truth_of(closed: jaxpr.Closed) -> Truth:
+    """The exact outputs of a program; in float64 where it is large.
+
+    In the wide run comparisons, indices and branches are those of the program.
+    """
+    run = jax.jit(lambda *values: shadow_program(closed, values)[1])
+
+    def wide(point: Point) -> list[np.ndarray]:
+        return [np.asarray(out) for out in run(*point)]
+
+    def in_full(point: Point) -> list[Any]:
+        return exact.evaluate(closed, *point)
+
+    return Truth(wide, in_full if is_small(closed) else None)
 
 
 def is_small(closed: jaxpr.Closed) -> bool:

@@ -45,7 +45,6 @@ def danger(
 ) -> Danger:
     """Compile the distances of `targets`, equations outside of loops, once for all."""
     order = {address: i for i, address in enumerate(targets)}
-    moving = [i for i, box in enumerate(boxes) if box.free and box.real]
 
     def distances(*values: Any) -> Any:
         found: dict[int, Any] = {}
@@ -62,6 +61,13 @@ def danger(
         )
         far = jnp.asarray(jnp.inf, jnp.float32)
         return jnp.stack([found.get(i, far) for i in range(len(order))])
+
+    return compiled(distances, boxes)
+
+
+def compiled(distances: Callable[..., Any], boxes: Sequence[Box]) -> Danger:
+    """Distances with their slopes by the arrays that may move."""
+    moving = [i for i, box in enumerate(boxes) if box.free and box.real]
 
     def chosen(which: Any, moved: Any, values: Any) -> Any:
         values = list(values)
