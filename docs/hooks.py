@@ -1,10 +1,15 @@
 """Pages that are made from the package: the rules, and the reference of every room."""
 
 import ast
+import sys
 from pathlib import Path
 from typing import Any
 
 from mkdocs.structure.files import File, Files
+
+
+sys.path.insert(0, str(Path(__file__).parent))
+import pictures
 
 
 ROOT = Path(__file__).parent.parent
@@ -38,6 +43,8 @@ def on_files(files: Files, config: Any) -> Files:
     pages = {"rules.md": rules()}
     pages |= {f"reference/{room}.md": reference(room) for room in ROOMS}
     pages["reference/index.md"] = top()
+    drawn = pictures.pictures()
+    pages |= {f"images/{name}": text for name, text in drawn.items()}
     for path, text in pages.items():
         files.append(File.generated(config, path, content=text))
     return files
