@@ -61,7 +61,7 @@ def least(run: Run, terms: Sequence[Any]) -> Any:
 
 
 Fold = Callable[[Run, Sequence[Any]], Any]
-EMPTY = {total: mpf(0), product: mpf(1), greatest: -INF, least: INF}
+EMPTY: dict[Fold, Any] = {total: mpf(0), product: mpf(1), greatest: -INF, least: INF}
 
 
 def rows(x: np.ndarray, axes: Sequence[int]) -> np.ndarray:

@@ -1,0 +1,1 @@
+"""A program and, beside it, itself in wider precision."""
