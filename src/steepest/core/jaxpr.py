@@ -128,6 +128,11 @@ class Equation:
         """
         return library_of(self.eqn.source_info.traceback)
 
+    def of_library(self, *parts: str) -> bool:
+        """Whether the function that the user called is in a file under one of these."""
+        file = called_file(self.eqn.source_info.traceback)
+        return any(part in file for part in parts)
+
     @property
     def context(self) -> Any:
         """A context in which JAX gives new equations the place of this one."""
@@ -384,6 +389,17 @@ def _wrap(kind: str, params: Mapping[str, Any]) -> Callable[[Callable], Callable
     return functools.partial(jax.checkpoint, **options)
 
 
+def literals(equation: Equation) -> tuple[float | None, ...]:
+    """The operands of an equation that are real numbers written in the program."""
+
+    def number(atom: Any) -> float | None:
+        if not isinstance(atom, core.Literal) or np.size(atom.val) != 1:
+            return None
+        return float(atom.val) if np.isrealobj(np.asarray(atom.val)) else None
+
+    return tuple(map(number, equation.eqn.invars))
+
+
 def as_function(closed: Closed) -> Callable[..., list[Any]]:
     """A program as a function of its operands."""
     return core.jaxpr_as_fun(closed)
@@ -535,6 +551,17 @@ def library_of(traceback: Any) -> tuple[str, ...]:
             break
         names.insert(0, frame.function_name)
     return tuple(names)
+
+
+@functools.lru_cache(maxsize=8192)
+def called_file(traceback: Any) -> str:
+    """The file of the outermost library function between the user and an equation."""
+    file = ""
+    for frame in traceback.frames if traceback is not None else ():
+        if kind_of(frame.file_name) != "library":
+            break
+        file = frame.file_name
+    return file.replace(os.sep, "/")
 
 
 @functools.lru_cache(maxsize=8192)

@@ -20,6 +20,7 @@ import numpy as np
 
 from ..core import jaxpr
 from .rewriting.engine import Rewriting, rewrite
+from .rewriting.exact import exact_constants
 from .rewriting.report import Rewrite as Rewrite, Rewrites as Rewrites, report
 
 
@@ -76,7 +77,8 @@ def _rewritten(
 ) -> tuple[jaxpr.Program, Rewriting]:
     args, kwargs = jax.tree.map(_traced, (args, kwargs))
     program = jaxpr.trace(fun, *args, **kwargs)
-    return program, rewrite(program.closed)
+    exact = exact_constants(fun, args, kwargs, program.closed)
+    return program, rewrite(program.closed, exact=exact)
 
 
 def _is_traced(leaf: Any) -> bool:

@@ -59,7 +59,7 @@ def agreement(change: Change) -> Agreement | None:
 
 def sources(change: Change) -> list[Node]:
     """The values that old and new form are functions of."""
-    cut = {node.id for node in change.cut}
+    cut = {node.id for node in _independent(change.cut)}
     found: dict[int, Node] = {}
     seen: set[int] = set()
     assert change.form is not None
@@ -69,13 +69,46 @@ def sources(change: Change) -> list[Node]:
         if node.id in seen or node.op in ("const", "literal"):
             continue
         seen.add(node.id)
-        whole = node.equation is not None and node.equation.control is not None
-        end = node.op == "input" or (whole and node.op not in ("det", "logaddexp"))
+        end = node.op == "input" or _whole(node)
         if (node.id in cut and node is not change.old) or end:
             found[node.id] = node
         else:
             pending += node.args
     return list(found.values())
+
+
+SEARCHED = 400  # nodes behind a value that are looked at for what it depends on
+
+
+def _independent(cut: tuple[Node, ...]) -> list[Node]:
+    """Those that can be drawn apart: no input is common to two of them."""
+    behind = [_behind(node) for node in cut]
+    return [
+        node
+        for node, mine in zip(cut, behind, strict=True)
+        if not any(mine & other for other in behind if other is not mine)
+    ]
+
+
+def _behind(node: Node) -> set[int]:
+    seen: set[int] = set()
+    inputs: set[int] = set()
+    pending = [node]
+    while pending and len(seen) < SEARCHED:
+        here = pending.pop()
+        if here.id in seen:
+            continue
+        seen.add(here.id)
+        if here.op == "input" or _whole(here):
+            inputs.add(here.id)
+        else:
+            pending += here.args
+    return inputs
+
+
+def _whole(node: Node) -> bool:
+    control = node.equation is not None and node.equation.control is not None
+    return control and node.fun is None
 
 
 def _draw(rng: np.random.Generator, node: Node, k: int) -> Any:

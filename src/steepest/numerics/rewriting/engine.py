@@ -18,7 +18,12 @@ import jax
 from ...core import jaxpr
 from .compute import compute, fit
 from .expression import Expressions, Node
+from .functions import WIDE
 from .rules import Form, Refusal, improve, refuse
+
+
+#: Libraries whose functions keep their values to the bit.
+PROTECTED = ("jax/_src/nn/", "jax/_src/scipy/", "jax/nn/", "jax/scipy/", "optax/")
 
 
 class Change(NamedTuple):
@@ -51,14 +56,25 @@ class Reading:
     home: dict[int, jaxpr.Equation] = field(default_factory=dict)
     effects: list[Node] = field(default_factory=list)
     inner: dict[tuple[int, ...], list[Rewriting]] = field(default_factory=dict)
+    calls: list[jaxpr.Equation] = field(default_factory=list)  # around what is read
     whole: set[tuple[int, ...]] = field(default_factory=set)  # calls not looked into
 
 
+Exact = dict[tuple[int, ...], tuple[float | None, ...]]
+
+
 def rewrite(
-    closed: jaxpr.Closed, around: jaxpr.Equation | None = None, body: int = 0
+    closed: jaxpr.Closed,
+    around: jaxpr.Equation | None = None,
+    body: int = 0,
+    exact: Exact | None = None,
 ) -> Rewriting:
-    """The program with every risky value in its stable form."""
-    reading = read(closed, around, body)
+    """The program with every risky value in its stable form.
+
+    `exact` has the constants of equations as they were before they were rounded to the
+    format of the program, by the addresses of the equations.
+    """
+    reading = read(closed, around, body, exact or {})
     live, forms, changes = choose(reading)
     nested = [
         change
@@ -77,7 +93,9 @@ def rewrite(
 # -- 1. Reading ------------------------------------------------------------------------
 
 
-def read(closed: jaxpr.Closed, around: jaxpr.Equation | None, body: int) -> Reading:
+def read(
+    closed: jaxpr.Closed, around: jaxpr.Equation | None, body: int, exact: Exact
+) -> Reading:
     """Every value of the program as a node."""
     r = Reading()
     r.inputs = [r.xs.leaf(v.aval) for v in closed.jaxpr.invars]
@@ -85,12 +103,19 @@ def read(closed: jaxpr.Closed, around: jaxpr.Equation | None, body: int) -> Read
     def note(equation: jaxpr.Equation, args: Sequence[Node], outs: list[Node]) -> None:
         r.at[equation.address], r.operands[equation.address] = outs, list(args)
         for node in outs:
-            if node.op not in ("const", "input"):
-                r.home.setdefault(node.id, equation)
+            if node.op not in ("const", "input") and node.id not in r.home:
+                r.home[node.id] = equation
+                outer = r.calls[0] if r.calls else equation
+                node.guarded = outer.of_library(*PROTECTED)
         if equation.control is None and equation.eqn.effects:
             r.effects += [*args, *outs]
 
     def ordinary(equation: jaxpr.Equation, *args: Node) -> list[Node]:
+        if equation.address in exact:
+            args = tuple(
+                a if c is None or a.known is None else r.xs.const(c, a.shape, a.dtype)
+                for a, c in zip(args, exact[equation.address], strict=True)
+            )
         outs = r.xs.primitive(equation, args)
         note(equation, args, outs)
         return outs
@@ -103,24 +128,31 @@ def read(closed: jaxpr.Closed, around: jaxpr.Equation | None, body: int) -> Read
         if jaxpr.rebindable(equation):
             programs = jaxpr.bodies(equation.control)
             r.inner[equation.address] = [
-                rewrite(program, equation, k) for k, program in enumerate(programs)
+                rewrite(program, equation, k, exact)
+                for k, program in enumerate(programs)
             ]
         return outs
 
     def call(equation: jaxpr.Equation, *args: Node) -> list[Node]:
         control = equation.control
         if control.kind.startswith("custom"):
-            outs = r.xs.opaque(equation, _custom(equation), args, {})
+            name = _custom(equation)
+            outs = r.xs.opaque(equation, name, args, {})
+            if name in WIDE:
+                outs[0].fun = WIDE[name]
             note(equation, args, outs)
             return outs
         if control.kind == "remat":
             return loop(equation, *args)
         if _library_determinant(equation):
             outs = r.xs.opaque(equation, "det", args, {})
+            outs[0].fun = WIDE["det"]
             note(equation, args, outs)
             r.whole.add(equation.address)
             return outs
+        r.calls.append(equation)
         outs = inside(control.body, args, equation, 0)
+        r.calls.pop()
         r.at[equation.address], r.operands[equation.address] = outs, list(args)
         return outs
 

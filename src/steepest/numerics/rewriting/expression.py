@@ -39,6 +39,7 @@ class Node:
     equation: jaxpr.Equation | None = None
     result: int = 0  # which of the equation's results
     fun: Callable[..., Any] | None = None
+    guarded: bool = False  # made by a library function that keeps its values
 
     @property
     def floating(self) -> bool:
@@ -148,7 +149,10 @@ class Expressions:
     def const(self, value: Any, shape: tuple[int, ...] = (), dtype: Any = None) -> Node:
         """A constant; `value` is one number."""
         dtype = jnp.result_type(float) if dtype is None else dtype
-        value = np.asarray(value).astype(dtype)
+        if jnp.issubdtype(dtype, jnp.floating):
+            value = np.float64(value)
+        else:
+            value = np.asarray(value).astype(dtype)
         key = value.tobytes()
         return self.node("const", shape=shape, dtype=dtype, key=key, value=value)
 
@@ -177,7 +181,7 @@ class Expressions:
         dtype = rest.pop("dtype", None) or next(
             (a.dtype for a in args if a.op != "const"), full.dtype
         )
-        key = (name, tuple(sorted(options.items())))
+        key = () if name in ARITHMETIC else (name, tuple(sorted(options.items())))
         bound = (lambda *xs: fun(*xs, **options)) if options else fun
         return self.node(
             name, args, shape=shape, dtype=dtype, key=key, params=options, fun=bound
@@ -313,16 +317,19 @@ class Expressions:
         self, equation: jaxpr.Equation, op: str, args: Sequence[Node], params: dict
     ) -> list[Node]:
         outs = []
+        if "axes" in params:
+            params = {**params, "axes": tuple(map(int, params["axes"]))}
         pure = equation.control is None and not equation.eqn.effects
         key = _key(params) if pure else id(equation.eqn)
         for k, aval in enumerate(equation.outputs):
+            whole = (key, k, len(equation.outputs))
             outs.append(
                 self.node(
                     op,
                     args,
                     shape=tuple(getattr(aval, "shape", ())),
                     dtype=getattr(aval, "dtype", None),
-                    key=(key, k, len(equation.outputs)),
+                    key=() if pure and op in ARITHMETIC else whole,
                     params=params,
                     equation=equation,
                     result=k,
@@ -348,8 +355,9 @@ class Expressions:
             params = {}
         if op in FOLDED and all(a.op == "const" for a in args):
             with np.errstate(all="ignore"):
-                values = [np.asarray(a.value) for a in args]
-                return self.const(FOLDED[op](*values), shape, dtype)
+                values = [np.asarray(a.value).astype(a.dtype) for a in args]
+                out = np.asarray(FOLDED[op](*values)).astype(dtype)
+                return self.const(out, shape, dtype)
         if op in MOVES and args[0].op == "const" and op not in ("gather",):
             return self.const(args[0].value, shape, dtype)
         if op in ("copy", "copy_p") or (

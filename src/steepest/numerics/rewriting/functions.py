@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.scipy.special import erfc as erfc  # noqa: PLC0414
+from jax.scipy.special import erfc as erfc
 
 from .. import stable as library
 
@@ -212,6 +212,21 @@ def squared_distances(a: Any, b: Any, *, contract: Any, pairs: bool, flip: bool)
     return out.T if flip else out
 
 
+def log_ndtr_difference(a: Any, b: Any) -> Any:
+    """log(Φ(a) − Φ(b)), in the tail on whose side the two are."""
+    flip = b > 0
+    p, q = jnp.where(flip, -b, a), jnp.where(flip, -a, b)
+    return library.logdiffexp(library.log_ndtr(p), library.log_ndtr(q))
+
+
+def weighted_softmax(x: Any, w: Any, *, axis: Any) -> Any:
+    """w·exp x / Σ w·exp x; entries without weight do not set the scale."""
+    counted = jnp.where(w == 0, -jnp.inf, x)
+    top = lax.stop_gradient(jnp.max(counted, axis=axis, keepdims=True))
+    e = w * jnp.exp(x - jnp.where(jnp.isfinite(top), top, 0))
+    return e / jnp.sum(e, axis=axis, keepdims=True)
+
+
 def is_zero(x: Any) -> Any:
     return x == 0
 
@@ -228,3 +243,12 @@ def log_determinant(a: Any) -> Any:
 
 def log_abs_determinant(a: Any) -> Any:
     return jnp.linalg.slogdet(a)[1]
+
+
+#: Library functions with derivatives of their own, in whatever format they are given.
+WIDE = {
+    "det": jnp.linalg.det,
+    "logaddexp": jnp.logaddexp,
+    "logit": jax.scipy.special.logit,
+    "relu": jax.nn.relu,
+}

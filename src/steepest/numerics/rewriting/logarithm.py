@@ -85,6 +85,9 @@ def _product(xs: Expressions, v: Node) -> Product:
         if a[0].op == "expm1":  # 1 − exp u
             return Product(E=atom(_named(xs, "log1mexp", a[0].args[0])), exps=1)
         return p._replace(scale=-p.scale) if p.exps else opaque
+    x = normal_cdf(xs, v)
+    if x is not None:
+        return Product(E=atom(_named(xs, "log_ndtr", x)), exps=1)
     if op == "mul":
         p = product(xs, a[0]).times(product(xs, a[1]))
         return p if p.exps else opaque
@@ -134,10 +137,10 @@ def _softmax(xs: Expressions, v: Node) -> Linear | None:
         mask, inner = unmasked(xs, u, -math.inf)
         u = u if inner is None else inner
     u = unshifted(u, axes)
-    if mask is not None:
-        inner = unmasked(xs, u, -math.inf)[1]
-        u = unshifted(u if inner is None else inner, axes)
-    scaled = temperature(u, axes)
+    again, inner = unmasked(xs, u, -math.inf)
+    if inner is not None:
+        mask, u = (again if mask is None else mask), unshifted(inner, axes)
+    scaled = temperature(xs, u, axes)
     if scaled is not None and mask is None:
         options = {"axis": _axis(axes), "tempered": True}
         return atom(xs.call("log_softmax", f.log_softmax, *scaled, options=options))
@@ -149,11 +152,12 @@ def _softmax(xs: Expressions, v: Node) -> Linear | None:
     return atom(xs.call("log_softmax", f.log_softmax, u, options=options))
 
 
-def temperature(u: Node, axes: tuple[int, ...]) -> tuple[Node, Node] | None:
+def temperature(
+    xs: Expressions, u: Node, axes: tuple[int, ...]
+) -> tuple[Node, Node] | None:
     """(x, T) of x / T, whose quotient may overflow where the softmax does not."""
     if u.op == "div" and not any(varies(u.args[1], k) for k in axes if u.args[1].shape):
-        T = u.args[1].known
-        if T is None or 0 < T < 1e-6:
+        if bounds(xs, u.args[1])[0] < 1e-6:
             return u.args[0], u.args[1]
     return None
 
@@ -349,6 +353,29 @@ def moved(xs: Expressions, like: Node, lin: Linear) -> Linear:
     return Linear(terms, lin.constant)
 
 
+def normal_cdf(xs: Expressions, v: Node) -> Node | None:
+    """x of a value that is Φ(x), as `jax.scipy.stats.norm.cdf` computes it.
+
+    ½·(1 + erf w) where |w| is small, else ½·erfc|w| or ½·(2 − erfc|w|), w = x/√2.
+    """
+    if v.op != "mul" or not any(a.known == 0.5 for a in v.args):
+        return None
+    whole = next((a for a in v.args if a.op == "select_n"), None)
+    if whole is None or len(whole.args) != 3:
+        return None
+    tail, middle = whole.args[1:]
+    if tail.op != "select_n" or middle.op != "add" or tail.args[1].op != "erfc":
+        return None
+    erf = next((a for a in middle.args if a.op == "erf"), None)
+    w = None if erf is None else erf.args[0]
+    if w is None or tail.args[1].args[0].op != "abs":
+        return None
+    if tail.args[1].args[0].args[0] is not w or tail.args[2].op != "sub":
+        return None
+    lin = log_ndtr(xs, w, math.sqrt(2))
+    return lin.terms[0][0].args[0]
+
+
 def log_ndtr(xs: Expressions, w: Node, factor: float) -> Linear:
     """log Φ(factor · w); a factor that w has itself cancels, so that Φ is of x."""
     lin = expanded(xs, w)
@@ -397,6 +424,9 @@ def _free(xs: Expressions, v: Node) -> bool:
 def _log_of_difference(xs: Expressions, v: Node) -> Linear | None:
     a, b = v.args
     if a.known == 1:
+        x = normal_cdf(xs, b)
+        if x is not None:
+            return atom(_named(xs, "log_ndtr", xs.neg(x)))
         if b.op == "logistic":
             return softplus(xs, b.args[0]).times(-1.0)
         if b.op == "erf":
@@ -415,6 +445,11 @@ def _log_of_difference(xs: Expressions, v: Node) -> Linear | None:
     La, Lb = _log_or_number(xs, a), _log_or_number(xs, b)
     if La is None or Lb is None or not (La.terms or Lb.terms):
         return None
+    tails = [t.op == "log_ndtr" and c == 1 for lin in (La, Lb) for t, c in lin.terms]
+    if tails == [True, True] and La.constant == Lb.constant:
+        p, q = (lin.terms[0][0].args[0] for lin in (La, Lb))
+        out = xs.call("log_ndtr_difference", f.log_ndtr_difference, p, q)
+        return atom(out).plus(Linear((), La.constant))
     p, q = emit(xs, reflect(xs, La), v), emit(xs, reflect(xs, Lb), v)
     if not La.terms and La.constant == 0:
         return atom(_named(xs, "log1mexp", q))

@@ -16,9 +16,18 @@ import math
 
 from . import functions as f
 from .expression import Expressions, Node, origin
-from .facts import bounds, varies
+from .facts import bounds, share, varies
 from .linear import Linear, emit, expanded
-from .logarithm import Product, exp_of, log_of, product, rest_of, simplify
+from .logarithm import (
+    Product,
+    exp_of,
+    is_softmax,
+    log_of,
+    product,
+    reflect,
+    rest_of,
+    simplify,
+)
 from .oneplus import minus
 
 
@@ -26,7 +35,7 @@ def quotient(xs: Expressions, v: Node) -> Node | None:
     """A stable form of the product or quotient `v`; None where it has no risk."""
     if not v.floating or v.op not in ("mul", "div"):
         return None
-    for rule in (_cosine, _normalised, _removable, _tanh, _bose, _exponentials):
+    for rule in (_softmax,) if v.guarded else FORMS:
         found = rule(xs, v)
         if found is not None:
             return found
@@ -45,17 +54,52 @@ def factors(xs: Expressions, p: Product, v: Node) -> Node:
     return xs.mul(rest_of(xs, p, v, p.scale), whole)
 
 
-def _exponentials(xs: Expressions, v: Node) -> Node | None:
+def _softmax(xs: Expressions, v: Node) -> Node | None:
+    """A softmax whose scores overflow in x/T, or may all be masked by −∞."""
+    if not is_softmax(xs, v) or _masked_by_library(v):
+        return None
+    lin = product(xs, v).E
+    if len(lin.terms) == 1 and len(lin.terms[0][0].args) == 2:
+        return factors(xs, product(xs, v), v)
+    return None
+
+
+def _masked_by_library(v: Node) -> bool:
+    """Whether the mask of a softmax is the library's own, which ends it well."""
+    u = v.args[0]
+    while u.op in ("exp", "sub", "convert_element_type"):
+        u = u.args[0]
+    return u.guarded
+
+
+def _weighted(xs: Expressions, v: Node) -> Node | None:
+    """w·e^x / Σ w·e^x."""
+    total = share(v)
+    if total is None:
+        return None
+    p = product(xs, v.args[0])
+    if not p.exps or not p.rest or not _risky(xs, v):
+        return None
+    x = xs.spread(emit(xs, reflect(xs, p.E), v), v.shape)
+    w = xs.spread(rest_of(xs, p, v, 1.0), v.shape)
+    options = {"axis": tuple(total.params["axes"])}
+    return xs.call("weighted_softmax", f.weighted_softmax, x, w, options=options)
+
+
+def _risky(xs: Expressions, v: Node) -> bool:
     a, b = v.args
     p, q = product(xs, a), product(xs, b)
     (a_low, a_high), (b_low, b_high) = bounds(xs, a), bounds(xs, b)
     if v.op == "mul":
-        risky = p.exps and q.exps and math.inf in (a_high, b_high, -a_low, -b_low)
-    else:
-        huge = math.inf in (b_high, -b_low)
-        vanishing = p.exps and b_low <= 0 <= b_high and a_low <= 0 <= a_high
-        risky = q.exps and (huge or vanishing)
-    if not risky:
+        infinite = math.inf in (a_high, b_high, -a_low, -b_low)
+        return bool(p.exps and q.exps and infinite)
+    huge = math.inf in (b_high, -b_low)
+    vanishing = bool(p.exps) and b_low <= 0 <= b_high and a_low <= 0 <= a_high
+    return bool(q.exps) and (huge or vanishing)
+
+
+def _exponentials(xs: Expressions, v: Node) -> Node | None:
+    if not _risky(xs, v):
         return None
     whole = product(xs, v)
     if whole.exps < 1 or not math.isfinite(whole.scale):
@@ -107,14 +151,29 @@ def _id(node: Node) -> object:
     return node.id if node.known is None else ("number", node.known)
 
 
+DIFFERENCES = ("log1mexp", "log_expm1", "logdiffexp")
+
+
 def _bose(xs: Expressions, v: Node) -> Node | None:
     if v.op != "div":
         return None
     below = _two(xs, v.args[1])
     if below is None or below[2] != -1.0:
         return None
+    E = product(xs, v.args[1]).E
+    if len(E.terms) != 1 or E.terms[0][0].op not in DIFFERENCES:
+        return None
     a, b, _ = below
     top = v.args[0]
+    if not product(xs, top).exps and top.known is None:
+        for mine, other, sign in ((a, b, -1.0), (b, a, 1.0)):
+            d = None if mine.known is None else _logs(xs, other, mine)
+            if d is not None and mine.known:
+                out = xs.call(
+                    "reciprocal_expm1", f.reciprocal_expm1, emit(xs, d, v)
+                )
+                return xs.mul(xs.scale(top, sign / mine.known), out)
+        return None
     for mine, other, sign in ((a, b, -1.0), (b, a, 1.0)):
         scale = 1.0
         if _id(top) != _id(mine):
@@ -130,10 +189,21 @@ def _bose(xs: Expressions, v: Node) -> Node | None:
 
 
 def _removable(xs: Expressions, v: Node) -> Node | None:
-    """(e^u − 1)/u and sin u / u."""
+    """(e^u − 1)/u, its reciprocal, and sin u / u."""
     if v.op != "div" or v.args[1].known is not None:
         return None
     a, b = v.args
+    over = _over(xs, a, b)
+    if over is None and product(xs, b).exps:
+        over = _over(xs, b, a)
+        if over is not None and over.op != "sinc":
+            return xs.div(xs.number(1.0, v), over)
+        return None
+    return over
+
+
+def _over(xs: Expressions, a: Node, b: Node) -> Node | None:
+    """a/b where both vanish at 0 and nowhere else."""
     lin = expanded(xs, a)
     if len(lin.terms) != 1:
         return None
@@ -344,3 +414,15 @@ def power(xs: Expressions, v: Node) -> Node | None:
     if d is None or product(xs, base).exps:
         return None
     return xs.call("power_near_one", f.power_near_one, d, base, t)
+
+
+FORMS = (
+    _cosine,
+    _normalised,
+    _removable,
+    _tanh,
+    _bose,
+    _softmax,
+    _weighted,
+    _exponentials,
+)

@@ -4,7 +4,6 @@ import html
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-
 from ...core import jaxpr
 from .check import Agreement, agreement
 from .engine import Change

@@ -20,7 +20,7 @@ from .linear import expanded
 from .logarithm import log_node, log_of, product
 from .oneplus import log_near_one
 from .quotient import angle, power, quotient, root, scalar_product
-from .singular import entropy, masked
+from .singular import empty_sum, entropy, masked
 
 
 class Form(NamedTuple):
@@ -53,6 +53,8 @@ def _improve(xs: Expressions, v: Node) -> Form | None:
     if v.equation is None or v.dtype is None:
         return None
     for rule, why in RULES.get(v.op, ()):
+        if rule in CHANGING and v.guarded:
+            continue
         found = rule(xs, v)
         if found is not None and found is not v:
             return Form(found, why(v))
@@ -136,9 +138,24 @@ def log1p(xs: Expressions, v: Node) -> Node | None:
 
 
 def absorbed(xs: Expressions, a: Node) -> Node | None:
-    """(1 − p) + ε with 1 − p kept apart: the compiler would add ε to the 1 first."""
+    """(1 − p) + ε with 1 − p kept apart: the compiler would add ε to the 1 first.
+
+    Python itself adds 1 + ε, exactly for our purpose, before the format drops ε.
+    """
     if a.op not in ("add", "sub"):
         return None
+    one = next((n for n in a.args if n.known is not None), None)
+    if one is not None and one.known is not None and a.dtype is not None:
+        nearest = float(jnp.asarray(one.known, a.dtype))
+        if nearest and 0 < one.known - nearest < float(jnp.finfo(a.dtype).eps):
+            other = next(n for n in a.args if n is not one)
+            whole = xs.number(nearest, a)
+            join = {"add": xs.add, "sub": xs.sub}[a.op]
+            pair = (whole, other) if a.args[0] is one else (other, whole)
+            kept = xs.call("apart", f.apart, join(*pair))
+            eps = xs.number(one.known - nearest, a)
+            later = a.op == "sub" and a.args[1] is one
+            return xs.sub(kept, eps) if later else xs.add(kept, eps)
     pairs = [(a.args[0], a.args[1])]
     if a.op == "add":
         pairs.append((a.args[1], a.args[0]))
@@ -206,6 +223,10 @@ def _zero(v: Node) -> str:
     return "at 0 the product is 0·(−∞), and its limit is 0"
 
 
+def _empty(v: Node) -> str:
+    return "a row of −∞ alone has the sum 0, whose logarithm has an infinite slope"
+
+
 def _short(v: Node) -> str:
     return "a sum in sixteen bits stops growing after a few hundred terms"
 
@@ -223,7 +244,7 @@ def _product(v: Node) -> str:
 
 
 RULES: dict[str, tuple[tuple[Rule, Callable[[Node], str]], ...]] = {
-    "log": ((log, _product),),
+    "log": ((log, _product), (empty_sum, _empty)),
     "log1p": ((log1p, _exponential),),
     "add": ((cancelling, _cancels),),
     "sub": ((cancelling, _cancels),),
@@ -240,6 +261,10 @@ RULES: dict[str, tuple[tuple[Rule, Callable[[Node], str]], ...]] = {
     "reduce_sum": ((accumulated, _short),),
     "cumsum": ((accumulated, _short),),
 }
+
+
+#: Rules that round otherwise than the function that they replace.
+CHANGING = (cancelling, entropy, root, power, log, log1p, inverse, accumulated)
 
 
 # -- What is refused, and what to do instead -------------------------------------------

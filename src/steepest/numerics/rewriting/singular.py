@@ -13,7 +13,7 @@ import math
 from collections.abc import Callable
 
 from . import functions as f
-from .expression import Expressions, Node
+from .expression import MOVES, Expressions, Node, origin
 from .facts import Bounds, bounds
 from .linear import expanded
 from .logarithm import log_of
@@ -140,6 +140,28 @@ def _same_mask(u: Node, predicate: Node) -> bool:
 
 def _varied(u: Node) -> bool:
     return u.op not in ("const", "literal")
+
+
+def empty_sum(xs: Expressions, v: Node) -> Node | None:
+    """log Σ exp(x − m) where m is 0 for a row of −∞ alone: the slope there is 0."""
+    if v.op != "log":
+        return None
+    s = v.args[0]
+    total = origin(s.args[0] if s.op == "abs" else s)
+    if total.op != "reduce_sum" or total.args[0].op != "exp":
+        return None
+    z = total.args[0].args[0]
+    if z.op != "sub" or not any(n.op == "is_finite" for n in _guards(z.args[1])):
+        return None
+    zero = xs.call("is_zero", f.is_zero, s, dtype=bool)
+    inside = xs.unary("log", xs.select(zero, s, xs.number(1.0, s)))
+    return xs.select(zero, inside, xs.number(-math.inf, s))
+
+
+def _guards(m: Node) -> list[Node]:
+    while m.op in MOVES:
+        m = m.args[0]
+    return [m.args[0]] if m.op in ("select_n", "where") else []
 
 
 def entropy(xs: Expressions, v: Node) -> Node | None:
