@@ -114,7 +114,9 @@ def operand(state: State, r: Range) -> Value:
     )
     minus = bool((low < 0).any())  # a range from 0 up has no −0
     number = state.fresh()
-    return Value(r.shape, r.dtype, low, high, r.nan, number=number, minus=minus)
+    value = Value(r.shape, r.dtype, low, high, r.nan, number=number, minus=minus)
+    state.values[number] = value
+    return value
 
 
 def interpreter(state: State, unseen: Counter) -> Callable[..., list[Value]]:

@@ -60,10 +60,12 @@ def elementwise(state: State, equation: jaxpr.Equation, *values: Value) -> Any:
         (),
         [v.minus for v in operands],
     )
-    limits = relations.limits(name, values)
+    shape = tuple(aval.shape)
+    ceilings = relations.ceilings(state, name, values, shape)
+    limits = relations.limits(state, name, values, ceilings)
     keys = followed(state, operands)
     seen = look(rule, context, operands, keys, limits)
-    out = combine(seen, keys, operands, tuple(aval.shape), aval.dtype)
+    out = combine(seen, keys, operands, shape, aval.dtype)
     out.number, out.minus = number, relations.minus(name, values)
     kinds = {k for k, m in seen.events.items() if m.any()}
     for kind in sorted(kinds):
@@ -72,7 +74,7 @@ def elementwise(state: State, equation: jaxpr.Equation, *values: Value) -> Any:
     gives = bool(kinds - set(NANS))
     edge = np.isinf(out.least) or np.isinf(out.most)
     out.spoilt = bool(edge) and (gives or any(v.spoilt for v in values))
-    relations.relate(state, equation, values, out)
+    relations.relate(state, equation, values, out, ceilings)
     return out
 
 
@@ -168,7 +170,7 @@ def interpret(
     second time, about the finite part of the operands.
     """
     low, high, events, *nan = rule(context, *args)
-    low, high = np.maximum(low, limits[0]), np.minimum(high, limits[1])
+    low, high = limited(low, high, events, limits)
     isnan = nan[0] if nan else any_of(context.nans)
     if not context.fmt.real:
         return low, high, {k: m for k, m in events.items() if m.any()}, isnan
@@ -181,7 +183,7 @@ def interpret(
             top = (fmt.low, fmt.high) if fmt.real else (-np.inf, np.inf)
             finite.append((np.clip(a, *top), np.clip(b, *top)))
         least, most, some, *_ = rule(context, *finite)
-        least, most = np.maximum(least, limits[0]), np.minimum(most, limits[1])
+        least, most = limited(least, most, some, limits)
         some = {k: m & ~empty for k, m in some.items() if k not in FAULTY}
         for kind in NANS:
             if kind in events:
@@ -197,6 +199,14 @@ def interpret(
         if kind in events:
             isnan = isnan | events[kind]
     return low, high, events, isnan
+
+
+def limited(low: Any, high: Any, events: Events, limits: Any) -> tuple[Any, Any]:
+    """Cut down to what relations allow, except for infinities at poles."""
+    pole = events.get("pole", np.asarray(False))
+    least, most = np.maximum(low, limits[0]), np.minimum(high, limits[1])
+    least = np.where(pole & (low == -np.inf), low, least)
+    return least, np.where(pole & (high == np.inf), high, most)
 
 
 def any_of(masks: Sequence[Any]) -> Any:

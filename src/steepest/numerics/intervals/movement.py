@@ -11,8 +11,18 @@ from typing import Any
 import numpy as np
 
 from ...core import jaxpr
-from .state import Candidate, State, ranged, signature, unknown
-from .value import ELEMENTS, About, Peak, Share, Source, Value, boxed, small
+from .state import Candidate, Spread, State, ranged, signature, unknown
+from .value import (
+    ELEMENTS,
+    About,
+    Peak,
+    Share,
+    Source,
+    Value,
+    boxed,
+    own_axes,
+    small,
+)
 
 
 Axes = tuple[int, ...]  # for each axis of the result, that of the operand, or −1
@@ -26,29 +36,32 @@ def moved(
     high: np.ndarray,
     axes: Axes | None,
     *others: Value,
-    move: Any = None,
+    spreads: bool = False,
     out: int = 0,
 ) -> Value:
-    """The operand with its elements moved; `move` names how, None for the parameters."""
+    """The operand with its elements moved; with `spreads`, `axes` say all about it."""
     shape = tuple(equation.outputs[out].shape)
-    name = move or (*signature(equation), out, *(o.number for o in others))
+    name: Any = (*signature(equation), out, *(o.number for o in others))
+    if spreads and axes is not None:
+        axes = tuple(-1 if n == 1 else a for a, n in zip(axes, shape))
+        name = Spread(axes, v.shape, shape)
+    elif name[0] == "reshape":
+        name = ("reshape", shape)
     low, high = small(low, high)
     result = Value(shape, v.dtype, low, high, v.nan, v.spoilt)
-    result.number = state.number("moved", name, v.number)
+    result.number = renumbered(state, v.number, name)
     result.constant, result.minus = v.constant, v.minus
     for key, pieces in state.rooted(v).views.items():
         if isinstance(key, Source):
-            moves = key.moves
-            if name[0] == "reshape" and moves and moves[-1][0] == "reshape":
-                moves = moves[:-1]
-            result.views[Source(key.number, (*moves, name))] = pieces
+            result.views[Source(key.number, onward(key.moves, name))] = pieces
         elif axes is not None and (there := carried(key.axes, axes)) is not None:
             result.views[Peak(key.number, there)] = pieces
 
+    own = own_axes(v.shape)
+
     def about(a: About) -> About | None:
-        if a.axes == v.whole and a.shape == v.shape:
-            number = state.number("moved", name, a.number)
-            return About(number, shape, tuple(range(len(shape))))
+        if a.axes == own and a.shape == v.shape:
+            return About(renumbered(state, a.number, name), shape, own_axes(shape))
         if axes is None:
             return None
         there = tuple(a.axes[d] if d >= 0 else -1 for d in axes)
@@ -63,6 +76,12 @@ def moved(
     result.under = {b: v.under[a] for b, a in abouts(v.under).items()}
     result.maximum = about(v.maximum) if v.maximum else None
     result.summed = about(v.summed) if v.summed else None
+    if spreads:  # to itself as it was, too
+        here = About(v.number, v.shape, axes or ())
+        result.above, result.below = result.above | {here}, result.below | {here}
+        result.under[here] = (1.0, 1.0)
+        if v.least >= 0:
+            result.over[here] = (1.0, 1.0)
     for share in ("total", "mixed"):
         old: Share | None = getattr(v, share)
         there = carried(old.axes, axes) if old and axes is not None else None
@@ -72,7 +91,26 @@ def moved(
             and length(shape, there) == length(v.shape, old.axes)
         ):
             setattr(result, share, old._replace(axes=there))
+    state.values[result.number] = result
     return result
+
+
+def renumbered(state: State, number: int, name: Any) -> int:
+    if isinstance(name, Spread):
+        return state.spread(name._replace(source=number))
+    return state.number("moved", name, number)
+
+
+def onward(moves: tuple[Any, ...], name: Any) -> tuple[Any, ...]:
+    """A list of moves and one more."""
+    last = moves[-1] if moves else None
+    if isinstance(name, Spread):
+        if isinstance(last, Spread):
+            name, moves = name.after(last), moves[:-1]
+        return moves if name.nothing else (*moves, name)
+    if last is not None and name[0] == last[0] == "reshape":
+        moves = moves[:-1]
+    return (*moves, name)
 
 
 def length(shape: Sequence[int], axes: Any) -> int:
@@ -96,11 +134,7 @@ def broadcast(state: State, equation: jaxpr.Equation, v: Value, *_: Value) -> Va
         sizes[there] = v.low.shape[d]
         axes[there] = d if v.shape[d] == shape[there] else -1
     low, high = v.low.reshape(sizes), v.high.reshape(sizes)
-    if v.size == math.prod(shape):
-        return moved(
-            state, equation, v, low, high, tuple(axes), move=("reshape", shape)
-        )
-    return moved(state, equation, v, low, high, tuple(axes))
+    return moved(state, equation, v, low, high, tuple(axes), spreads=True)
 
 
 def reshape(state: State, equation: jaxpr.Equation, v: Value, *_: Value) -> Value:
@@ -111,7 +145,9 @@ def reshape(state: State, equation: jaxpr.Equation, v: Value, *_: Value) -> Valu
         return v
     axes, groups = regroup(v.shape, shape)
     low, high = regrouped(v, shape, groups)
-    return moved(state, equation, v, low, high, axes, move=("reshape", shape))
+    large = [d for d, n in enumerate(v.shape) if n > 1]
+    spreads = large == sorted(a for a in axes if a >= 0)
+    return moved(state, equation, v, low, high, axes, spreads=spreads)
 
 
 def regroup(old: Axes, new: Axes) -> tuple[Axes, list[tuple[list[int], list[int]]]]:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ...core import jaxpr
+from . import relations
 from .arithmetic import corners
 from .formats import Format, settle
 from .state import Candidate, State, ranged
@@ -154,7 +155,16 @@ def reduce_sum(state: State, equation: jaxpr.Equation, v: Value) -> Any:
     for share in (v.total, v.mixed):
         if share is not None and share.axes == frozenset(axes):
             limits = max(limits[0], share.low), min(limits[1], share.high)
+    under = {
+        About(a.number, a.shape, tuple(a.axes[d] for d in kept(v, axes))): (p, c * n)
+        for a, (p, c) in relations.under(state, v).items()
+        if len(a.axes) == len(v.shape) and all(a.axes[d] == -1 for d in axes)
+    }
+    for about, (p, c) in under.items():
+        top = relations.ceiling(state, about, p, c) * (1 + n * v.fmt.eps)
+        limits = max(limits[0], -top), min(limits[1], top)
     out = summed(state, equation, [v], low, high, n, positive, negative, limits)
+    out.under = {a: (p, c * (1 + n * v.fmt.eps)) for a, (p, c) in under.items()}
     if v.fmt.real and v.least >= 0:
         rest = kept(v, axes)
         compose = lambda a: About(a.number, a.shape, tuple(a.axes[d] for d in rest))
@@ -162,6 +172,7 @@ def reduce_sum(state: State, equation: jaxpr.Equation, v: Value) -> Any:
         out.over = {compose(a): k for a, k in v.over.items()}
         out.over[compose(v.itself)] = (1.0, 1.0)
         out.summed = compose(v.itself)
+    relations.told(state, out)
     return out
 
 

@@ -16,27 +16,41 @@ from typing import Any
 import numpy as np
 
 from ...core import jaxpr
+from .formats import rounded
 from .state import State
-from .value import About, Peak, Pieces, Share, Value
+from .value import About, Peak, Pieces, Share, Value, own_axes
 
 
 COMMUTE = ("add", "add_any", "mul", "max", "min", "eq", "ne", "and", "or", "xor")
-MOST = 12  # relations of one value that are remembered
+MOST = 16  # relations of one value that are remembered
+Powers = dict[About, tuple[float, float]]
 
 
 def number(state: State, equation: jaxpr.Equation, values: Sequence[Value]) -> int:
     """Equal for equal results, also of x·x, x² and `integer_pow`."""
-    name = equation.primitive
-    if name == "square" or (name == "integer_pow" and equation.params["y"] == 2):
-        return state.number("mul", values[0].number, values[0].number)
-    numbers = [v.number for v in values]
+    spreads = [state.spreads.get(v.number) for v in values]
+    ways = {s._replace(source=-1) for s in spreads if s is not None and s.shape}
+    spread = all(s is not None or not v.shape for s, v in zip(spreads, values))
+    if spread and len(ways) == 1:  # computed before it is spread, or after
+        sources = [s.source if s else v.number for s, v in zip(spreads, values)]
+        return state.spread(ways.pop()._replace(source=named(state, equation, sources)))
+    return named(state, equation, [v.number for v in values])
+
+
+def named(state: State, equation: jaxpr.Equation, numbers: list[int]) -> int:
+    name, params = equation.primitive, equation.params
+    if name == "square" or (name == "integer_pow" and params["y"] == 2):
+        return state.number("mul", numbers[0], numbers[0])
     if name in COMMUTE:
         name = "add" if name == "add_any" else name
         return state.number(name, *sorted(numbers))
     if name == "convert_element_type":
-        return state.number(name, str(equation.params["new_dtype"]), *numbers)
-    if name in ("integer_pow", "reduce_precision"):
-        return state.computed(equation, values)
+        return state.number(name, str(params["new_dtype"]), *numbers)
+    if name == "integer_pow":
+        return state.number(name, params["y"], *numbers)
+    if name == "reduce_precision":
+        bits = params["exponent_bits"], params["mantissa_bits"]
+        return state.number(name, *bits, *numbers)
     return state.number(name, *numbers)
 
 
@@ -110,8 +124,10 @@ def covers(about: About | None, v: Value) -> bool:
     )
 
 
-def rests(about: About) -> frozenset[int]:
-    """The axes along which it holds with every element."""
+def rests(about: About, v: Value) -> frozenset[int]:
+    """The axes of `v` along which it holds with every element."""
+    if not about.axes:
+        return frozenset(v.whole)
     return frozenset(d for d, a in enumerate(about.axes) if a == -1)
 
 
@@ -119,9 +135,12 @@ def any_covers(abouts: Any, v: Value) -> bool:
     return any(covers(a, v) for a in abouts)
 
 
-def limits(name: str, values: Sequence[Value]) -> tuple[float, float]:
+def limits(
+    state: State, name: str, values: Sequence[Value], ceilings: Powers
+) -> tuple[float, float]:
     """Bounds of a result that follow from relations of its operands."""
     low, high = -np.inf, np.inf
+    tops = [ceiling(state, about, *power) for about, power in ceilings.items()]
     if name == "sub":
         x, y = values
         if any_covers(y.above, x) or any_covers(x.below, y):
@@ -130,19 +149,108 @@ def limits(name: str, values: Sequence[Value]) -> tuple[float, float]:
             low = 0.0
     elif name == "div":
         x, y = values
+        bound = [c for a, (p, c) in y.over.items() if p == 1 and covers(a, x)]
+        tops += [slack(y) / c for c in bound if c > 0]
         if x.least >= 0 and any_covers(y.above, x):
             high = 1.0
-        bound = [c for a, (p, c) in y.over.items() if p == 1 and covers(a, x)]
-        if bound and max(bound) > 0:
-            top = slack(y) / max(bound)
-            low, high = max(low, -top), min(high, top)
     elif name == "mul":
         for x, y in (values, values[::-1]):
-            bound = [c for a, (p, c) in y.under.items() if p == -1 and covers(a, x)]
-            if bound:
-                top = slack(x) * min(bound)
-                low, high = max(low, -top), min(high, top)
+            if y.most < np.inf:
+                bound = [c for a, (p, c) in y.under.items() if p == -1 and covers(a, x)]
+                tops += [slack(x) * c for c in bound]
+    if tops and values[0].fmt.real:
+        top = float(rounded(values[0].fmt, np.asarray(min(tops))))
+        low, high = max(low, -top), min(high, top)
     return low, high
+
+
+def ceiling(state: State, about: About, p: float, c: float) -> float:
+    """The greatest c·|u|^p over the range of u."""
+    u = state.values.get(about.number)
+    if u is None:
+        return np.inf
+    size = max(abs(u.least), abs(u.most))
+    least = 0.0 if u.least <= 0 <= u.most else min(abs(u.least), abs(u.most))
+    base = size if p > 0 else least
+    with np.errstate(all="ignore"):
+        top = float(c * np.float64(base) ** p)
+    return top if np.isfinite(top) else np.inf
+
+
+def under(state: State, v: Value) -> Powers:
+    """What `v` is under, also by what was told of it, or of what it is under, later."""
+    out = {**v.under, **state.told.get(v.number, {})}
+    for about, (p, c) in v.under.items():
+        later = state.told.get(about.number)
+        if later and p > 0 and about.axes == own_axes(v.shape):
+            out |= {b: (p * q, c * d**p) for b, (q, d) in later.items()}
+    return out
+
+
+def ceilings(
+    state: State, name: str, values: Sequence[Value], shape: tuple[int, ...]
+) -> Powers:
+    """|result| ≤ c |u|^p, from what holds of the operands."""
+    if name not in ("mul", "div", "add", "add_any", "sub", "neg", "abs", "select_n"):
+        return {}
+    part = 1 + 4 * values[0].fmt.eps
+    if name in ("neg", "abs"):
+        return under(state, values[0])
+    if name == "select_n":
+        values = values[1:]
+    out: Powers = {}
+    x, y = values[0], values[-1]
+    if name in ("mul", "div"):
+        own = lambda v: {v.itself: (1.0, 1.0), **under(state, v)}
+        fits = lambda v: own(v) if v.shape == shape else {}
+        first, second = fits(x), fits(y)
+        if name == "div":
+            floors = y.over if y.shape == shape else {}
+            if y.least >= 0 and y.shape == shape:
+                floors = floors | {y.itself: (1.0, 1.0)}
+            second = {a: (-p, 1 / c) for a, (p, c) in floors.items() if c > 0}
+            other = 1 / y.least if y.least > 0 else np.inf
+        else:
+            other = magnitude_of(y)
+        for about in {**first, **second}:
+            p, c = first.get(about, (0.0, magnitude_of(x)))
+            q, d = second.get(about, (0.0, other))
+            if np.isfinite(c * d) and abs(p + q) <= 8:
+                out[about] = (p + q, c * d * part)
+    elif len(values) == 2 and x.shape == y.shape == shape:
+        first, second = under(state, x), under(state, y)
+        for about in first.keys() & second.keys():
+            (p, c), (q, d) = first[about], second[about]
+            if p == q:
+                most = max(c, d) if name == "select_n" else (c + d) * part
+                out[about] = (p, most)
+    return dict(list(out.items())[-MOST:])
+
+
+def magnitude_of(v: Value) -> float:
+    return max(abs(v.least), abs(v.most))
+
+
+def told(state: State, out: Value) -> None:
+    """Tell the values that a result is above a power of: |u| ≤ (v/c)^(1/p)."""
+    state.values[out.number] = out
+    if not out.fmt.real or out.least < 1e3 * out.fmt.tiny:
+        return
+    for about, (p, c) in out.over.items():
+        u = state.values.get(about.number)
+        large = [d for d, n in enumerate(out.shape) if n > 1]
+        mapped = len(about.axes) == len(out.shape) and all(
+            about.axes[d] >= 0 for d in large
+        )
+        if u is None or u is out or not mapped or p <= 0 or c <= 0:
+            continue
+        axes = [-1] * len(u.shape)
+        for d in large:
+            axes[about.axes[d]] = d
+        key = About(out.number, out.shape, tuple(axes))
+        facts = state.told.setdefault(u.number, {})
+        if len(facts) < MOST:
+            facts[key] = (1 / p, 1.001 * c ** (-1 / p))
 
 
 def slack(v: Value) -> float:
@@ -151,23 +259,34 @@ def slack(v: Value) -> float:
 
 
 def relate(
-    state: State, equation: jaxpr.Equation, values: Sequence[Value], out: Value
+    state: State,
+    equation: jaxpr.Equation,
+    values: Sequence[Value],
+    out: Value,
+    ceilings: Powers,
 ) -> None:
     """Give a result its relations."""
     name = equation.primitive
     if name == "is_finite":
         state.finite_of[out.number] = values[0].number
     rule = RULES.get(name)
+    out.under = ceilings
     if rule is not None and out.fmt.real:
         rule(equation, values, out)
         out.above, out.below = some(out.above), some(out.below)
-    if name == "sub" and covers(values[1].maximum, values[0]):
-        about = values[1].maximum
-        assert about is not None
+    told(state, out)
+    if (
+        name in ("sub", "eq")
+        and (about := values[1].maximum)
+        and covers(about, values[0])
+    ):
         x = values[0]
-        nan = np.array([bool(x.nan or np.isinf(x.least) or np.isinf(x.most))])
-        point = np.zeros(1)
-        out.views[Peak(out.number, rests(about))] = Pieces(point, point, nan)
+        if name == "eq" and x.nan:
+            return  # where all comparisons fail
+        endless = bool(np.isinf(x.least) or np.isinf(x.most))
+        nan = np.array([name == "sub" and (x.nan or endless)])
+        point = np.full(1, float(name == "eq"))
+        out.views[Peak(out.number, rests(about, x))] = Pieces(point, point, nan)
 
 
 PLUS = frozenset(["exp", "exp2", "logistic", "abs", "square", "cosh", "erfc"])
@@ -289,8 +408,9 @@ def divided(equation: Any, values: Sequence[Value], out: Value) -> None:
     if covers(y.summed, x) and x.least >= 0:
         about = y.summed
         assert about is not None
-        part = 4 * out.fmt.eps * (length(x, rests(about)) + 4)
-        out.total = Share(rests(about), max(1 - part, 0.0), 1 + part)
+        axes = rests(about, x)
+        part = 4 * out.fmt.eps * (length(x, axes) + 4)
+        out.total = Share(axes, max(1 - part, 0.0), 1 + part)
 
 
 def own(v: Value) -> dict[About, Any]:

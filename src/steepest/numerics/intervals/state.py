@@ -27,6 +27,27 @@ class Candidate(NamedTuple):
     derived: bool  # only because of what an earlier candidate made infinite
 
 
+class Spread(NamedTuple):
+    """An array that repeats another one along some axes, or has axes of size 1 added."""
+
+    axes: tuple[int, ...]  # for each axis, that of the source, or −1
+    shape: tuple[int, ...]  # of the source
+    to: tuple[int, ...]
+    source: int = -1
+
+    @property
+    def nothing(self) -> bool:
+        """Whether it is the source itself."""
+        return self.shape == self.to and all(
+            a == d or n == 1 for d, (a, n) in enumerate(zip(self.axes, self.to))
+        )
+
+    def after(self, first: "Spread") -> "Spread":
+        """Both, one after the other."""
+        axes = tuple(first.axes[a] if a >= 0 else -1 for a in self.axes)
+        return Spread(axes, first.shape, self.to, first.source)
+
+
 @dataclass
 class State:
     special: tuple[float, ...] = ()  # constants of the program, where sources are cut
@@ -34,6 +55,9 @@ class State:
     candidates: dict[tuple[Address, str], Candidate] = field(default_factory=dict)
     results: dict[Address, list[Any]] = field(default_factory=dict)
     finite_of: dict[int, int] = field(default_factory=dict)  # is_finite(x) → x
+    spreads: dict[int, Spread] = field(default_factory=dict)
+    values: dict[int, Value] = field(default_factory=dict)  # by their numbers
+    told: dict[int, dict[Any, Any]] = field(default_factory=dict)  # `under`, by number
     recording: bool = True
     serial: int = 0
 
@@ -49,6 +73,16 @@ class State:
         """The number of the first result of an equation at these operands."""
         numbers = tuple(v.number for v in values)
         return self.number(*signature(equation), *numbers)
+
+    def spread(self, spread: Spread) -> int:
+        """The number of what is spread, the same by whichever way it came about."""
+        if spread.source in self.spreads:
+            spread = spread.after(self.spreads[spread.source])
+        if spread.nothing:
+            return spread.source
+        number = self.number("spread", spread)
+        self.spreads[number] = spread
+        return number
 
     def found(self, candidate: Candidate) -> None:
         if not self.recording:

@@ -106,11 +106,16 @@ class Value:
 
     @property
     def itself(self) -> About:
-        return About(self.number, self.shape, self.whole)
+        return About(self.number, self.shape, own_axes(self.shape))
 
     @property
     def size(self) -> int:
         return int(np.prod(self.shape, dtype=np.int64))
+
+
+def own_axes(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Of an array to itself; along an axis of size 1 nothing varies."""
+    return tuple(d if n > 1 else -1 for d, n in enumerate(shape))
 
 
 def boxed(bound: Any, shape: tuple[int, ...]) -> np.ndarray:
