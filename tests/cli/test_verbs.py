@@ -18,11 +18,13 @@ def test_version(steepest):
 def test_help_lists_the_verbs(steepest, arguments):
     result = steepest(*arguments)
     assert result.status == 0
-    for verb in ("check", "problems", "init", "rules", "explain"):
+    for verb in ("check", "problems", "init", "rules", "explain", "formats"):
         assert f"\n  {verb} " in result.out
 
 
-@pytest.mark.parametrize("verb", ["check", "problems", "init", "rules", "explain"])
+@pytest.mark.parametrize(
+    "verb", ["check", "problems", "init", "rules", "explain", "formats"]
+)
 def test_every_verb_has_examples(steepest, verb):
     result = steepest(verb, "--help")
     assert "Examples\n" in result.out and f"steepest {verb}" in result.out

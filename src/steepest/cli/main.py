@@ -17,7 +17,7 @@ import typer
 
 from .. import __version__
 from ..core.errors import InputError
-from . import audit, check, explain, init, problems, rules
+from . import audit, check, explain, formats, init, problems, rules
 from .output import put, say
 
 
@@ -37,6 +37,7 @@ app.command("problems")(problems.run)
 app.command("init")(init.run)
 app.command("rules")(rules.run)
 app.command("explain")(explain.run)
+app.command("formats")(formats.run)
 
 
 def show_version(wanted: bool) -> None:

@@ -72,7 +72,6 @@ from .softmax import (
     log1m_softmax as log1m_softmax,
     log_softmax as log_softmax,
     logmeanexp as logmeanexp,
-    logsumexp as logsumexp,
     softmax as softmax,
 )
 from .statistics import (
@@ -80,11 +79,11 @@ from .statistics import (
     standardise as standardise,
     variance as variance,
 )
+from .sums import log_mixture as log_mixture, logsumexp as logsumexp
 from .tails import (
     erfcx as erfcx,
     gelu as gelu,
     log_erfc as log_erfc,
-    log_mixture as log_mixture,
     log_ndtr as log_ndtr,
     mills_ratio as mills_ratio,
 )

@@ -25,7 +25,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Bool
 
-from ._forms import Axis, along, axes, divide, log1p_of, rounded_once, squeezed
+from ._forms import Axis, axes, divide, log1p_of, rounded_once, squeezed
 
 
 Axes = tuple[int, ...]
@@ -145,62 +145,12 @@ def _(axis: Axes, primals: Any, tangents: Any) -> Any:
     return _logmeanexp(axis, x, kept), jnp.sum(p * t, axis, keepdims=True)
 
 
-@over
-def weighted_of(axis: Axes, x: Array, weights: Array) -> Array:
-    """log Σ w eˣ: the largest term taken out, as without weights."""
-    m, z = shifted(axis, x + jnp.log(jnp.abs(weights)))
-    tied, sign = z == 0, jnp.sign(weights)
-    rest = jnp.sum(jnp.where(tied, 0.0, sign * jnp.exp(z)), axis, keepdims=True)
-    lead = jnp.sum(jnp.where(tied, sign, 0.0), axis, keepdims=True)
-    return m + jnp.where(m == -jnp.inf, 0.0, log1p_of(rest + (lead - 1)))
-
-
-@partial(weighted_of.defjvp, symbolic_zeros=True)
-def _(axis: Axes, primals: Any, tangents: Any) -> Any:
-    (x, weights), (t, tw) = primals, tangents
-    total = weighted_of(axis, x, weights)
-    empty = total == -jnp.inf
-    z = jnp.where(empty, -jnp.inf, x - jnp.where(empty, 0.0, total))
-    share = lambda: jnp.sign(weights) * jnp.exp(z + jnp.log(jnp.abs(weights)))
-    slope = along((share, t), (lambda: jnp.exp(z), tw))
-    return total, jnp.sum(slope, axis, keepdims=True)
-
-
 def masked(x: Array, where: ArrayLike | None, rest: float = -jnp.inf) -> Array:
     """`x` where the mask holds, and `rest` elsewhere."""
     if where is None:
         return x
     keep = jnp.broadcast_to(jnp.asarray(where), x.shape)
     return jnp.where(keep, x, jnp.asarray(rest, x.dtype))
-
-
-@rounded_once(static=("axis", "keepdims"))
-def logsumexp(
-    x: Array,
-    /,
-    axis: Axis = None,
-    *,
-    weights: ArrayLike | None = None,
-    where: ArrayLike | None = None,
-    keepdims: bool = False,
-) -> Array:
-    """log Σ eˣ, or log Σ w eˣ, over `axis` (all axes if None).
-
-    >>> from steepest.numerics import stable
-    >>> print(f"{stable.logsumexp([0.0, -20.0]):.3e}")
-    2.061e-09
-
-    Nothing to add (all −inf, or `where` false) gives −inf with derivative 0; weights may
-    be 0 or negative, and a sum below 0 has no logarithm: NaN.
-    """
-    axis = axes(x, axis)
-    x = masked(x, where)
-    if weights is None:
-        total = logsumexp_of(axis, x)
-    else:
-        w = jnp.broadcast_to(jnp.asarray(weights).astype(x.dtype), x.shape)
-        total = weighted_of(axis, x, w)
-    return squeezed(total, axis, keepdims)
 
 
 @rounded_once(static=("axis", "keepdims"))

@@ -1,4 +1,4 @@
-"""Gaussian tails: log Φ, log erfc, φ/Φ, erfcx, GELU and the logarithm of a mixture.
+"""Gaussian tails: log Φ, log erfc, φ/Φ, erfcx and GELU.
 
 With φ the density and Φ the distribution function of a standard normal number,
 
@@ -19,11 +19,10 @@ from typing import Any
 import jax.numpy as jnp
 import mpmath
 from jax import lax
-from jaxtyping import Array, ArrayLike
+from jaxtyping import Array
 
-from ._forms import Axis, axes, derivatives, log1p_of, rounded_once, squeezed
+from ._forms import derivatives, log1p_of, rounded_once
 from .logistic import logistic
-from .softmax import masked, weighted_of
 
 
 ROOT2 = math.sqrt(2)
@@ -203,22 +202,3 @@ def gelu(x: Array, /, approximate: bool = False) -> Array:
     is taken of |x| ≤ 50, beyond which the gate is 0 or 1 in every format.
     """
     return _gelu_tanh(x) if approximate else _gelu_of(x)
-
-
-@rounded_once(static=("axis", "keepdims"))
-def log_mixture(
-    x: Array,
-    weights: ArrayLike,
-    /,
-    axis: Axis = -1,
-    *,
-    where: ArrayLike | None = None,
-    keepdims: bool = False,
-) -> Array:
-    """log Σ w eˣ over `axis`: the density of a mixture from log-densities and weights ≥ 0.
-
-    A component of weight 0 adds nothing, but its weight has a derivative.
-    """
-    axis = axes(x, axis)
-    w = jnp.broadcast_to(jnp.asarray(weights).astype(x.dtype), x.shape)
-    return squeezed(weighted_of(axis, masked(x, where), w), axis, keepdims)
