@@ -8,10 +8,12 @@ import pytest
 from steepest import Problem
 from steepest.checkup.preflight.numerics import (
     clipped,
-    headroom,
+    looker,
     narrow,
     scaled_twice,
+    watched,
 )
+from steepest.core import jaxpr
 
 
 X = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
@@ -28,23 +30,55 @@ def loss(model, batch):
     return -jax.nn.log_softmax(logits(model, x))[jnp.arange(len(y)), y].mean()
 
 
+def look(fun, *args):
+    program = jaxpr.trace(fun, *args)
+    return watched(program.closed)(list(program.values))
+
+
 class TestHeadroom:
     def test_an_exponential_that_nearly_overflows_is_named(self):
-        def risky(model, x):
-            return jnp.log(jnp.exp(model * x).sum())
-
-        fact = headroom(risky, jnp.float32(1), jnp.float32([88.0, 1.0]))
+        fact = look(lambda x: jnp.log(jnp.exp(x).sum()), jnp.float32([88.0, 1.0]))
         assert fact["bits.primitive"] == "exp"
         # exp(88) = 2^126.96 of 2^128
         assert fact["bits"] == pytest.approx(128 - 88 / np.log(2), abs=1e-3)
 
     def test_a_mask_near_the_end_of_the_format_makes_nothing_larger(self):
-        def masked(model, x):
+        def masked(x):
             low = jnp.finfo(jnp.float32).min / 2
-            return jax.nn.softmax(jnp.where(x > 0, model * x, low)).sum()
+            return jax.nn.softmax(jnp.where(x > 0, x, low)).sum()
 
-        fact = headroom(masked, jnp.float32(1), jnp.float32([1.0, -1.0]))
+        fact = look(masked, jnp.float32([1.0, -1.0]))
         assert fact["bits"] is None or fact["bits"] > 100
+
+
+class TestDigits:
+    def test_a_difference_that_cancels_is_blamed(self):
+        def one_pass(x):
+            return jnp.mean(x**2) - jnp.mean(x) ** 2
+
+        fact = look(one_pass, jnp.float32(1000 + 0.1 * np.sin(np.arange(32))))
+        assert fact["error"] > 0.01
+        assert fact["error.primitive"] == "sub"
+
+    def test_a_stable_form_has_its_digits(self):
+        fact = look(jnp.var, jnp.float32(1000 + 0.1 * np.sin(np.arange(32))))
+        assert fact["error"] < 1e-5 and fact["error.primitive"] == ""
+
+    def test_an_error_that_the_inputs_have_already_is_theirs(self):
+        def squares(x, y):
+            return jnp.mean((x - y) ** 2)
+
+        x = jnp.float32(np.linspace(1, 2, 50))
+        fact = look(squares, x, x * (1 + 3e-7))
+        assert fact["error"] <= 16 * fact["error.of_inputs"]
+
+    def test_the_first_and_the_trained_parameters_are_looked_at_by_one_program(self):
+        at = looker(Problem(MODEL, loss, (X, Y)))
+        first = at(Problem(MODEL, loss, (X, Y)))
+        large = {"w": 50 * MODEL["w"], "b": MODEL["b"]}
+        later = at(Problem(large, loss, (X, Y)))
+        assert later["bits"] < first["bits"]
+        assert first["error"] < 1e-5
 
 
 class TestClipped:

@@ -4,14 +4,15 @@ Measured on the real data, with the first parameters and again with the trained 
 
 - `numerics.initial`, `numerics.final`: the operation with the least *headroom*, bits
   between its largest result and the end of the format, among those that make numbers
-  larger; the relative error of the loss against the same program in float64, and the
-  operation that it comes from;
+  larger; the relative error of the loss against the same program in float64, what
+  rounding the inputs would cost by itself, and the operation to blame;
 - `numerics.clipped`: where the logarithm is taken of a bounded value, the share of
   entries that lie beyond the bound, whose gradient is zero;
 - `numerics.narrow`: parameter arrays in formats of fewer digits than float32;
 - `numerics.scaled_twice`: inputs that look divided by 255 twice.
 """
 
+import functools
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -24,28 +25,38 @@ from jaxtyping import PyTree
 from ...core import jaxpr, pytree
 from ...core.graph import MOVES, Node, Value
 from ...training import Problem, Recipe, Record
-from ...training.problem import first_batch, is_arrays, split
+from ...training.problem import first_batch, general_loss, is_arrays, split
 from ..treatments import is_narrow
 from ._note import note
-from .reading import BOUNDS, Reading, batch_of, objective, read, where
+from .reading import BOUNDS, Reading, batch_of, read, where
 
 
 EXAMPLES = 64
+NUDGES = 2  # runs with the inputs moved by a rounding
+WORTH_BLAME = 1e-4  # relative error of the loss
+UNDUE = 16  # times what rounding the inputs would cost
+TINY = 1e-30
 NEAR = 0.002  # of an integer, counts as one
 PIXELS = 255
 
 
 def measure(problem: Problem, recipe: Recipe, record: Record) -> None:
-    """Write the facts of the program before training."""
+    """Write the facts that need no training."""
     record.facts["numerics.narrow"] = narrow(problem)
     note(record, "numerics.scaled_twice", lambda: scaled_twice(problem))
-    note(record, "numerics.initial", lambda: precision(problem))
 
 
 def measure_after(fitted: Any, problem: Problem, record: Record) -> None:
-    """Write the facts of the trained model (a `Fitted`)."""
+    """Write the facts of the first and of the trained model (a `Fitted`)."""
     trained = replace(problem, model=fitted.model, state=fitted.state)
-    note(record, "numerics.final", lambda: precision(trained))
+    looked: dict[str, Any] = {}
+
+    def look_at(program: Problem) -> dict[str, Any]:
+        looked.setdefault("at", looker(problem))  # compiled once for both
+        return looked["at"](program)
+
+    note(record, "numerics.initial", lambda: look_at(problem))
+    note(record, "numerics.final", lambda: look_at(trained))
     note(
         record,
         "numerics.clipped",
@@ -57,82 +68,144 @@ def measure_after(fitted: Any, problem: Problem, record: Record) -> None:
 # -- Headroom and digits ---------------------------------------------------------------
 
 
-def precision(problem: Problem) -> dict[str, Any]:
-    """Least headroom and the error of the loss, on one batch."""
-    params, loss = objective(problem)
-    batch = batch_of(problem, EXAMPLES)
+def looker(problem: Problem) -> Callable[[Problem], dict[str, Any]]:
+    """A function of the problem with other parameters; see `look`."""
+    loss, batch = general_loss(problem), batch_of(problem, EXAMPLES)
+    taken = pytree.trainable(problem.model)
 
-    def both(params: PyTree, batch: PyTree) -> Any:
-        return jax.value_and_grad(loss)(params, batch)
+    def run(params: PyTree, rest: PyTree, state: PyTree) -> Any:
+        model = taken.merge(params, rest)
+        return loss(model, batch, jax.random.key(0), state)[0]
 
-    return headroom(both, params, batch) | digits(loss, params, batch)
+    program = jaxpr.trace(run, taken.params, taken.rest, problem.state)
+    look = watched(program.closed)
+
+    def at(other: Problem) -> dict[str, Any]:
+        parts = (*taken.split(other.model), other.state)
+        return look(jaxpr.trace(run, *parts).values)
+
+    return at
 
 
-def headroom(fun: Callable[..., Any], params: PyTree, batch: PyTree) -> dict[str, Any]:
-    """The operation that comes nearest to the end of its format by making more of less.
+def watched(closed: jaxpr.Closed) -> Callable[[list[Any]], dict[str, Any]]:
+    """Run a program beside its shadow in float64, compiled once.
 
-    A constant near the end, as masks have it, makes nothing larger and does not count.
+    Of its operations outside of loops, the one that comes nearest to the end of its
+    format by making more of less: a constant near the end, as masks have it, makes
+    nothing larger and does not count. Of its first output, the relative error, and the
+    greatest relative change of the wide result when every input moves by half an ulp:
+    an error of that size is the inputs' doing, not the program's.
     """
-    program = jaxpr.trace(fun, params, batch)
+    from ...numerics.shadowing.errors import Pair, paired
+    from ...numerics.shadowing.wide import run_wide, widened
+
     seen: list[jaxpr.Equation] = []
+
+    def step(rooms: list[Any], equation: jaxpr.Equation, *operands: Any) -> list[Any]:
+        natives = [x.native for x in operands]
+        outs = equation.bind(*natives)
+        wide = None
+        if real(outs) and real(natives):
+            wide = run_wide(equation, [x.wide for x in operands], natives, outs)
+        wide = [widened(out) for out in outs] if wide is None else wide
+        if real(outs):
+            seen.append(equation)
+            rooms.append(jnp.stack([room(outs), room(natives)]))
+        return [Pair(n, w if real([n]) else n) for n, w in zip(outs, wide, strict=True)]
 
     @jax.jit
     def run(*values: Any) -> Any:
         rooms: list[Any] = []
         seen.clear()
+        with jax.enable_x64(True):
+            outs = jaxpr.evaluate(
+                closed,
+                [paired(v) for v in values],
+                lift=paired,
+                rules={},
+                default=functools.partial(step, rooms),
+            )
+            table = jnp.stack(rooms) if rooms else jnp.full((1, 2), np.inf, np.float32)
+            return outs[0].native, outs[0].wide, table
 
-        def step(equation: jaxpr.Equation, *operands: Any) -> Any:
-            outs = equation.bind(*operands)
-            if real(outs):
-                seen.append(equation)
-                rooms.append(jnp.stack([room(outs), room(operands)]))
-            return outs
+    def look(values: list[Any]) -> dict[str, Any]:
+        native, wide, table = map(np.asarray, run(*values))
+        near = nearest(seen, table)
+        error = abs(float(native) - float(wide)) / max(abs(float(wide)), TINY)
+        if not np.isfinite(error):
+            return near | {"error": None, "error.primitive": "", "error.place": ""}
+        moved = [float(run(*nudged(values, seed))[1]) for seed in range(NUDGES)]
+        change = max(abs(m - float(wide)) for m in moved) / max(abs(float(wide)), TINY)
+        blamed = "", ""
+        if error > WORTH_BLAME and error > UNDUE * change:
+            blamed = guilty(closed, values)
+        return near | {
+            "error": error,
+            "error.of_inputs": change,
+            "error.primitive": blamed[0],
+            "error.place": blamed[1],
+        }
 
-        jaxpr.evaluate(
-            program.closed, list(values), lift=jnp.asarray, rules={}, default=step
-        )
-        return jnp.stack(rooms)
+    return look
 
-    rooms = np.asarray(run(*program.values))
-    grown = np.where(rooms[:, 0] < rooms[:, 1] - 1, rooms[:, 0], np.inf)
+
+def nearest(seen: list[jaxpr.Equation], table: np.ndarray) -> dict[str, Any]:
+    """The operation of the least headroom among those that make numbers larger."""
+    grown = np.where(table[:, 0] < table[:, 1] - 1, table[:, 0], np.inf)
     least = int(np.argmin(grown))
-    equation = seen[least]
+    if not np.isfinite(grown[least]):
+        return {"bits": None, "bits.primitive": "", "bits.place": ""}
     return {
-        "bits": float(grown[least]) if np.isfinite(grown[least]) else None,
-        "bits.primitive": equation.primitive,
-        "bits.place": str(equation.place) if equation.place.file else "",
+        "bits": float(grown[least]),
+        "bits.primitive": seen[least].primitive,
+        "bits.place": str(seen[least].place) if seen[least].place.file else "",
     }
 
 
+def guilty(closed: jaxpr.Closed, values: list[Any]) -> tuple[str, str]:
+    """The operation that the error of the first output is to blame on."""
+    from ...numerics.shadowing.blame import blame
+    from ...numerics.shadowing.operations import operations
+    from ...numerics.shadowing.program import shadow_program
+
+    rows = jax.jit(lambda *v: shadow_program(closed, list(v))[2])(*values)
+    operation, _ = blame(operations(closed), np.asarray(rows), 0)
+    place = operation.place
+    return operation.primitive, str(place) if place.file else ""
+
+
+def nudged(values: list[Any], seed: int) -> list[Any]:
+    """Every floating-point number to its neighbour below or above, at random."""
+    rng = np.random.default_rng(seed)
+
+    def nudge(x: Any) -> Any:
+        if not hasattr(x, "dtype") or not jnp.issubdtype(x.dtype, jnp.floating):
+            return x
+        way = jnp.asarray(rng.choice([-1.0, 1.0], np.shape(x)), x.dtype)
+        return (x * (1 + way * jnp.finfo(x.dtype).eps)).astype(x.dtype)
+
+    return [nudge(x) for x in values]
+
+
 def real(values: Any) -> bool:
-    return any(jnp.issubdtype(v.dtype, jnp.floating) for v in values)
+    """Whether an array among them holds floating-point numbers."""
+    return any(
+        hasattr(v, "dtype") and bool(jnp.issubdtype(v.dtype, jnp.floating))
+        for v in values
+    )
 
 
 def room(values: Any) -> Any:
     """Bits between the largest finite magnitude among arrays and the format's end."""
     least = jnp.float32(np.inf)
     for v in values:
-        if jnp.issubdtype(v.dtype, jnp.floating) and v.size:
+        if real([v]) and v.size:
             most = jnp.max(
                 jnp.where(jnp.isfinite(v), jnp.abs(v), 0).astype(jnp.float32)
             )
             bits = jnp.finfo(v.dtype).maxexp - jnp.log2(most)
             least = jnp.minimum(least, bits.astype(jnp.float32))
     return least
-
-
-def digits(loss: Callable[..., Any], params: PyTree, batch: PyTree) -> dict[str, Any]:
-    """The relative error of the loss, and the operation that makes most of it."""
-    from ...numerics import shadow
-
-    seen = shadow(loss)(params, batch)
-    error = float(np.max(np.asarray(seen.error[0] if seen.error else 0.0)))
-    worst = seen.worst(1)
-    return {
-        "error": error if np.isfinite(error) else None,
-        "error.primitive": worst[0].primitive if worst else "",
-        "error.place": str(worst[0].place) if worst else "",
-    }
 
 
 # -- Bounds under a logarithm ----------------------------------------------------------

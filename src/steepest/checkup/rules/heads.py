@@ -237,7 +237,7 @@ RULES: tuple[Rule, ...] = (
             "A softmax (exp ÷ sum of exp) over an axis of length 1, found in the "
             "traced loss."
         ),
-        explains=(*SPOILT, "NUM002", "INI001", "PRG008"),
+        explains=(*SPOILT, "NUM002", "NUM006", "INI001", "PRG008"),
     ),
     Rule(
         id="PRG003",
@@ -262,7 +262,7 @@ RULES: tuple[Rule, ...] = (
             "A logarithm whose operand is an affine output, clipped or not. `outside`: "
             "the share of its first values that are no probability."
         ),
-        explains=(*SPOILT, "NUM001", "INI001", "SIG002"),
+        explains=(*SPOILT, "NUM001", "NUM006", "INI001", "SIG002"),
     ),
     Rule(
         id="PRG005",

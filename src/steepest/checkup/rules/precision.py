@@ -30,6 +30,7 @@ def latent(record: Record, limits: Limits) -> Finding | None:
             continue
         error, bits = fact.get("error"), fact.get("bits")
         lost = error is not None and error > limits["error"]
+        lost = lost and error > limits["undue"] * fact.get("error.of_inputs", 0.0)
         near = bits is not None and bits < limits["bits"]
         gravity = (2 + np.log10(error) if lost else 0) + (1 if near else 0)
         if (lost or near) and (worst is None or gravity > worst[0]):
@@ -39,7 +40,8 @@ def latent(record: Record, limits: Limits) -> Finding | None:
     _, when, fact = worst
     model = "first" if when.endswith("initial") else "trained"
     evidence = []
-    if fact.get("error") is not None and fact["error"] > limits["error"]:
+    undue = limits["undue"] * fact.get("error.of_inputs", 0.0)
+    if fact.get("error") is not None and fact["error"] > max(limits["error"], undue):
         evidence.append(
             Evidence(
                 f"relative rounding error of the loss at the {model} parameters",
@@ -368,14 +370,16 @@ RULES: tuple[Rule, ...] = (
         severity=Severity.HIGH,
         judge=latent,
         needs=("numerics.initial|numerics.final",),
-        limits={"bits": 4.0, "error": 1e-3},
+        limits={"bits": 4.0, "error": 1e-3, "undue": 16.0},
         doc=(
             "The loss and its gradient on a batch of the data, with the first and with "
             "the trained parameters: the least headroom of an operation that makes "
             "numbers larger, in bits, and the relative error of the loss against "
             "float64. `bits`: four doublings from infinity, a few bad updates. `error`: "
-            "a thousandth, where float32 has seven digits. Look-alike: a constant near "
-            "the end of the format, as masks have it, makes nothing larger."
+            "a thousandth, where float32 has seven digits, if it is `undue` times what "
+            "rounding the inputs would cost. Look-alikes: a loss near 0 after a good "
+            "fit, whose error is the inputs'; a constant near the end of the format, as "
+            "masks have it, which makes nothing larger."
         ),
         explains=("NUM001",),
     ),
