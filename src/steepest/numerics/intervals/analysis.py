@@ -115,7 +115,7 @@ def operand(state: State, r: Range) -> Value:
     minus = bool((low < 0).any())  # a range from 0 up has no −0
     number = state.fresh()
     value = Value(r.shape, r.dtype, low, high, r.nan, number=number, minus=minus)
-    state.values[number] = value
+    state.keep(value)
     return value
 
 

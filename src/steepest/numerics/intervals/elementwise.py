@@ -14,7 +14,7 @@ import numpy as np
 
 from ...core import jaxpr
 from . import arithmetic, functions, relations
-from .arithmetic import FAULTY, NANS, Context, Events, Interval, Rule
+from .arithmetic import FAULTY, NANS, Context, Events, Interval, Rule, corners
 from .formats import format_of
 from .state import Candidate, State
 from .value import Peak, Pieces, Source, Value, boxed, small
@@ -65,8 +65,20 @@ def elementwise(state: State, equation: jaxpr.Equation, *values: Value) -> Any:
     limits = relations.limits(state, name, values, ceilings)
     keys = followed(state, operands)
     seen = look(rule, context, operands, keys, limits)
+    common = factored(state, name, values)
+    if common is not None and seen.parts:
+        factor, rest, sides = common
+        other = look(sides, context, [factor, rest], keys, limits, seen)
+        n = len(other.low)  # the box of all may be behind them
+        low = np.maximum(seen.low[:n], other.low)
+        high = np.maximum(low, np.minimum(seen.high[:n], other.high))
+        seen.low = np.append(low, seen.low[n:])
+        seen.high = np.append(high, seen.high[n:])
     out = combine(seen, keys, operands, shape, aval.dtype)
+    if name == "mul" and values[0].shape == values[1].shape:
+        state.products[number] = values[0], values[1]
     out.number, out.minus = number, relations.minus(name, values)
+    out.of = function_of(operands)
     kinds = {k for k, m in seen.events.items() if m.any()}
     for kind in sorted(kinds):
         told = "cast" if kind == "overflow" and name == "convert_element_type" else kind
@@ -95,11 +107,17 @@ def followed(state: State, operands: Sequence[Value]) -> list[Source | Peak]:
     keys: dict[Any, None] = {}
     for v in operands:
         keys.update(dict.fromkeys(state.rooted(v).views))
-    sources = sorted(
-        (k for k in keys if isinstance(k, Source)), key=lambda k: -k.number
-    )
+    sources = sorted((k for k in keys if isinstance(k, Source)), key=lambda k: k.number)
+    own = {v.of for v in operands}
+    chosen = [k for k in sources if k in own] + [k for k in sources if k not in own]
     peaks = [k for k in keys if isinstance(k, Peak)]
-    return [*sources[:VIEWS], *peaks[:PEAKS]]
+    return [*chosen[:VIEWS], *peaks[:PEAKS]]
+
+
+def function_of(operands: Sequence[Value]) -> Source | None:
+    """The one source that all operands are functions of."""
+    sources = {v.of for v in operands if not (v.low.size == 1 and v.least == v.most)}
+    return sources.pop() if len(sources) == 1 else None
 
 
 def look(
@@ -108,11 +126,17 @@ def look(
     operands: Sequence[Value],
     keys: Sequence[Source | Peak],
     limits: tuple[float, float],
+    like: "Seen | None" = None,
 ) -> Seen:
-    lengths = [
-        next(len(v.views[key].low) for v in operands if key in v.views) for key in keys
-    ]
-    even = all(v.low.size == 1 for v in operands)
+    """The operation on all views; on the same vector as another one with `like`."""
+    if like is None:
+        lengths = [
+            next(len(v.views[key].low) for v in operands if key in v.views)
+            for key in keys
+        ]
+        even = all(v.low.size == 1 for v in operands)
+    else:
+        lengths, even = [p.stop - p.start for p in like.parts], False
     seen = Seen([*lengths, 1] if even else lengths)
     if seen.parts:
         columns = [column(v, keys, lengths, even) for v in operands]
@@ -123,6 +147,8 @@ def look(
         seen.low, seen.high = np.broadcast_to(low, n), np.broadcast_to(high, n)
         seen.nan = np.broadcast_to(nan, n)
         seen.raw = {k: np.broadcast_to(m, n) for k, m in events.items()}
+    if like is not None:
+        return seen
     if even:
         last = seen.parts.pop()
         seen.box = seen.low[last], seen.high[last], bool(seen.nan[last].any())
@@ -289,6 +315,38 @@ def derived(kind: str, operands: Sequence[Value]) -> bool:
         v for v in operands if not v.spoilt and (np.isinf(v.least) or np.isinf(v.most))
     ]
     return not clean
+
+
+def factored(state: State, name: str, values: Sequence[Value]) -> Any:
+    """Of g ± g·t the factor, the rest, and a rule for g·(1 ± t) in its place."""
+    if name not in ("add", "add_any", "sub") or values[0].shape != values[1].shape:
+        return None
+    for i, (x, y) in enumerate((values, values[::-1])):
+        if y.number not in state.products or not x.fmt.real:
+            continue
+        factors = state.products[y.number]
+        sign = -1.0 if name == "sub" else 1.0
+        for g, t in (factors, factors[::-1]):
+            if g.number == x.number:
+                terms = (1.0, sign) if i == 0 else (sign, 1.0)
+                return g, t, distribute(*terms)
+    return None
+
+
+def distribute(one: float, sign: float) -> Rule:
+    """g·(one + sign·t), with the errors of rounding the two terms."""
+
+    def rule(c: Context, g: Interval, t: Interval) -> Any:
+        ends = one + sign * t[0], one + sign * t[1]
+        low, high = corners(np.multiply, g, (np.minimum(*ends), np.maximum(*ends)))
+        size = np.maximum(abs(t[0]), abs(t[1])) + abs(one)
+        error = 2 * c.fmt.eps * size * np.maximum(abs(g[0]), abs(g[1])) + c.fmt.tiny
+        error = np.where(np.isnan(error), np.inf, error)
+        low, high = arithmetic.settle(c.fmt, low - error, high + error)
+        unknown = np.isnan(low) | np.isnan(high)
+        return np.where(unknown, -np.inf, low), np.where(unknown, np.inf, high), {}
+
+    return rule
 
 
 # -- Both operands are one -------------------------------------------------------------

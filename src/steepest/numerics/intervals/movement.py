@@ -53,35 +53,39 @@ def moved(
     result.constant, result.minus = v.constant, v.minus
     for key, pieces in state.rooted(v).views.items():
         if isinstance(key, Source):
-            result.views[Source(key.number, onward(key.moves, name))] = pieces
-        elif axes is not None and (there := carried(key.axes, axes)) is not None:
-            result.views[Peak(key.number, there)] = pieces
+            there = Source(key.number, onward(key.moves, name))
+            result.views[there] = pieces
+            result.of = there if key == v.of else result.of
+        elif axes is not None and (rest := carried(key.axes, axes)) is not None:
+            result.views[Peak(key.number, rest)] = pieces
 
     own = own_axes(v.shape)
 
-    def about(a: About) -> About | None:
-        if a.axes == own and a.shape == v.shape:
-            return About(renumbered(state, a.number, name), shape, own_axes(shape))
+    def mapped(a: About) -> About | None:
         if axes is None:
             return None
         there = tuple(a.axes[d] if d >= 0 else -1 for d in axes)
         return About(a.number, a.shape, there)
 
-    def abouts(relations: Any) -> Any:
-        pairs = [(about(a), a) for a in relations]
-        return {b: a for b, a in pairs if b is not None}
+    def about(a: About) -> About | None:
+        """Of one array to another that was moved alike."""
+        if a.axes == own and a.shape == v.shape:
+            return About(renumbered(state, a.number, name), shape, own_axes(shape))
+        return mapped(a)
 
-    result.above, result.below = frozenset(abouts(v.above)), frozenset(abouts(v.below))
-    result.over = {b: v.over[a] for b, a in abouts(v.over).items()}
-    result.under = {b: v.under[a] for b, a in abouts(v.under).items()}
+    def powers(relations: Any) -> Any:
+        choose = mapped if spreads else about
+        pairs = [(choose(a), power) for a, power in relations.items()]
+        return {a: power for a, power in pairs if a is not None}
+
+    abouts = lambda relations: frozenset(filter(None, map(about, relations)))
+    result.above, result.below = abouts(v.above), abouts(v.below)
+    result.over, result.under = powers(v.over), powers(v.under)
     result.maximum = about(v.maximum) if v.maximum else None
     result.summed = about(v.summed) if v.summed else None
     if spreads:  # to itself as it was, too
-        here = About(v.number, v.shape, axes or ())
-        result.above, result.below = result.above | {here}, result.below | {here}
-        result.under[here] = (1.0, 1.0)
-        if v.least >= 0:
-            result.over[here] = (1.0, 1.0)
+        here = frozenset([About(v.number, v.shape, axes or ())])
+        result.above, result.below = result.above | here, result.below | here
     for share in ("total", "mixed"):
         old: Share | None = getattr(v, share)
         there = carried(old.axes, axes) if old and axes is not None else None
@@ -91,7 +95,7 @@ def moved(
             and length(shape, there) == length(v.shape, old.axes)
         ):
             setattr(result, share, old._replace(axes=there))
-    state.values[result.number] = result
+    state.keep(result)
     return result
 
 
@@ -397,7 +401,7 @@ def gather(state: State, equation: jaxpr.Equation, v: Value, at: Value) -> Value
             }
         else:
             result.low, result.high = np.minimum(low, fill), np.maximum(high, fill)
-            result.views = {}
+            result.views, result.of = {}, None
         forget(result)
     elif fills:
         fill = params.get("fill_value")

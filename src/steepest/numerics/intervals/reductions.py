@@ -170,7 +170,7 @@ def reduce_sum(state: State, equation: jaxpr.Equation, v: Value) -> Any:
         compose = lambda a: About(a.number, a.shape, tuple(a.axes[d] for d in rest))
         out.above = frozenset(map(compose, v.above)) | {compose(v.itself)}
         out.over = {compose(a): k for a, k in v.over.items()}
-        out.over[compose(v.itself)] = (1.0, 1.0)
+        out.over[compose(v.base)] = (1.0, 1.0)
         out.summed = compose(v.itself)
     relations.told(state, out)
     return out
@@ -204,7 +204,7 @@ def reduce_extreme(greatest: bool) -> Callable[..., Any]:
         if greatest:
             out.above = frozenset(map(compose, v.above)) | {compose(v.itself)}
             out.over = {compose(a): k for a, k in v.over.items()}
-            out.over |= {compose(v.itself): (1.0, 1.0)} if v.least >= 0 else {}
+            out.over |= {compose(v.base): (1.0, 1.0)} if v.least >= 0 else {}
             out.maximum = compose(v.itself)
         else:
             out.below = frozenset(map(compose, v.below)) | {compose(v.itself)}

@@ -18,7 +18,7 @@ import numpy as np
 from ...core import jaxpr
 from .formats import rounded
 from .state import State
-from .value import About, Peak, Pieces, Share, Value, own_axes
+from .value import About, Peak, Pieces, Share, Value
 
 
 COMMUTE = ("add", "add_any", "mul", "max", "min", "eq", "ne", "and", "or", "xor")
@@ -108,6 +108,7 @@ def finite_part(state: State, values: Sequence[Value]) -> Value | None:
         high=high,
         number=state.number("finite", m.number),
         views={},
+        of=None,
         maximum=None,
         over={},
         below=frozenset(),
@@ -131,6 +132,13 @@ def rests(about: About, v: Value) -> frozenset[int]:
     return frozenset(d for d, a in enumerate(about.axes) if a == -1)
 
 
+def covers_base(about: About, v: Value) -> bool:
+    """The same for powers, which are of what `v` repeats."""
+    base = v.base
+    same = about.number == base.number and about.shape == base.shape
+    return same and all(a in (b, -1) for a, b in zip(about.axes, base.axes))
+
+
 def any_covers(abouts: Any, v: Value) -> bool:
     return any(covers(a, v) for a in abouts)
 
@@ -149,14 +157,16 @@ def limits(
             low = 0.0
     elif name == "div":
         x, y = values
-        bound = [c for a, (p, c) in y.over.items() if p == 1 and covers(a, x)]
+        bound = [c for a, (p, c) in y.over.items() if p == 1 and covers_base(a, x)]
         tops += [slack(y) / c for c in bound if c > 0]
         if x.least >= 0 and any_covers(y.above, x):
             high = 1.0
     elif name == "mul":
         for x, y in (values, values[::-1]):
             if y.most < np.inf:
-                bound = [c for a, (p, c) in y.under.items() if p == -1 and covers(a, x)]
+                bound = [
+                    c for a, (p, c) in y.under.items() if p == -1 and covers_base(a, x)
+                ]
                 tops += [slack(x) * c for c in bound]
     if tops and values[0].fmt.real:
         top = float(rounded(values[0].fmt, np.asarray(min(tops))))
@@ -178,12 +188,13 @@ def ceiling(state: State, about: About, p: float, c: float) -> float:
 
 
 def under(state: State, v: Value) -> Powers:
-    """What `v` is under, also by what was told of it, or of what it is under, later."""
-    out = {**v.under, **state.told.get(v.number, {})}
-    for about, (p, c) in v.under.items():
-        later = state.told.get(about.number)
-        if later and p > 0 and about.axes == own_axes(v.shape):
-            out |= {b: (p * q, c * d**p) for b, (q, d) in later.items()}
+    """What `v` is under: itself, and by what was told later of those it is under."""
+    out = {v.base: (1.0, 1.0), **v.under}
+    for about, (p, c) in list(out.items()):
+        for b, (q, d) in state.told.get(about.number, {}).items():
+            if p > 0:
+                axes = tuple(b.axes[a] if a >= 0 else -1 for a in about.axes)
+                out.setdefault(About(b.number, b.shape, axes), (p * q, c * d**p))
     return out
 
 
@@ -201,13 +212,12 @@ def ceilings(
     out: Powers = {}
     x, y = values[0], values[-1]
     if name in ("mul", "div"):
-        own = lambda v: {v.itself: (1.0, 1.0), **under(state, v)}
-        fits = lambda v: own(v) if v.shape == shape else {}
+        fits = lambda v: under(state, v) if v.shape == shape else {}
         first, second = fits(x), fits(y)
         if name == "div":
             floors = y.over if y.shape == shape else {}
             if y.least >= 0 and y.shape == shape:
-                floors = floors | {y.itself: (1.0, 1.0)}
+                floors = floors | {y.base: (1.0, 1.0)}
             second = {a: (-p, 1 / c) for a, (p, c) in floors.items() if c > 0}
             other = 1 / y.least if y.least > 0 else np.inf
         else:
@@ -233,22 +243,21 @@ def magnitude_of(v: Value) -> float:
 
 def told(state: State, out: Value) -> None:
     """Tell the values that a result is above a power of: |u| ≤ (v/c)^(1/p)."""
-    state.values[out.number] = out
+    state.keep(out)
     if not out.fmt.real or out.least < 1e3 * out.fmt.tiny:
         return
+    large = [d for d, n in enumerate(out.shape) if n > 1]
     for about, (p, c) in out.over.items():
-        u = state.values.get(about.number)
-        large = [d for d, n in enumerate(out.shape) if n > 1]
         mapped = len(about.axes) == len(out.shape) and all(
             about.axes[d] >= 0 for d in large
         )
-        if u is None or u is out or not mapped or p <= 0 or c <= 0:
+        if about.number == out.number or not mapped or p <= 0 or c <= 0:
             continue
-        axes = [-1] * len(u.shape)
+        axes = [-1] * len(about.shape)
         for d in large:
-            axes[about.axes[d]] = d
-        key = About(out.number, out.shape, tuple(axes))
-        facts = state.told.setdefault(u.number, {})
+            axes[about.axes[d]] = out.base.axes[d]
+        key = About(out.base.number, out.base.shape, tuple(axes))
+        facts = state.told.setdefault(about.number, {})
         if len(facts) < MOST:
             facts[key] = (1 / p, 1.001 * c ** (-1 / p))
 
@@ -355,8 +364,8 @@ def lesser(equation: Any, values: Sequence[Value], out: Value) -> None:
 def magnitude(equation: Any, values: Sequence[Value], out: Value) -> None:
     (x,) = values
     out.above |= x.above | {x.itself}
-    out.over |= {**x.over, x.itself: (1.0, 1.0)}
-    out.under |= {**x.under, x.itself: (1.0, 1.0)}
+    out.over |= {**x.over, x.base: (1.0, 1.0)}
+    out.under |= {**x.under, x.base: (1.0, 1.0)}
 
 
 def multiplied(equation: Any, values: Sequence[Value], out: Value) -> None:
@@ -369,7 +378,7 @@ def multiplied(equation: Any, values: Sequence[Value], out: Value) -> None:
         if c is not None and whole(v, out):
             out.over |= scaled(v.over, c) if c > 0 else {}
             out.under |= scaled(v.under, abs(c))
-            own = {v.itself: (1.0, abs(c))}
+            own = {v.base: (1.0, abs(c))}
             out.under |= own
             if c > 0 and v.least >= 0:
                 out.over |= own
@@ -415,13 +424,13 @@ def divided(equation: Any, values: Sequence[Value], out: Value) -> None:
 
 def own(v: Value) -> dict[About, Any]:
     """What it is over, itself included where it is not negative."""
-    return {**v.over, v.itself: (1.0, 1.0)} if v.least >= 0 else v.over
+    return {**v.over, v.base: (1.0, 1.0)} if v.least >= 0 else v.over
 
 
 def squared(equation: Any, values: Sequence[Value], out: Value) -> None:
     (x,) = values
-    out.over |= {**raised(x.over, 2.0), x.itself: (2.0, 1.0)}
-    out.under |= {x.itself: (2.0, 1.0)}
+    out.over |= {**raised(x.over, 2.0), x.base: (2.0, 1.0)}
+    out.under |= {x.base: (2.0, 1.0)}
 
 
 def rooted(equation: Any, values: Sequence[Value], out: Value) -> None:

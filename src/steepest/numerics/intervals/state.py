@@ -10,7 +10,7 @@ import numpy as np
 from ...core import jaxpr
 from .formats import format_of, settle
 from .pieces import split
-from .value import Pieces, Source, Value, boxed, small
+from .value import About, Pieces, Source, Value, boxed, small
 
 
 Address = tuple[int, ...]
@@ -57,6 +57,7 @@ class State:
     finite_of: dict[int, int] = field(default_factory=dict)  # is_finite(x) → x
     spreads: dict[int, Spread] = field(default_factory=dict)
     values: dict[int, Value] = field(default_factory=dict)  # by their numbers
+    products: dict[int, tuple[Value, Value]] = field(default_factory=dict)
     told: dict[int, dict[Any, Any]] = field(default_factory=dict)  # `under`, by number
     recording: bool = True
     serial: int = 0
@@ -84,6 +85,14 @@ class State:
         self.spreads[number] = spread
         return number
 
+    def keep(self, value: Value) -> None:
+        """Find it by its number, and its core."""
+        self.values[value.number] = value
+        spread = self.spreads.get(value.number)
+        if spread is not None:
+            value.core = About(spread.source, spread.shape, spread.axes)
+            self.values.setdefault(spread.source, value)
+
     def found(self, candidate: Candidate) -> None:
         if not self.recording:
             return
@@ -100,15 +109,15 @@ class State:
 
     def rooted(self, value: Value) -> Value:
         """Its views, with one of itself where it is not a function of one source."""
-        sources = [key for key in value.views if isinstance(key, Source)]
         point = value.low.size == 1 and value.least == value.most
-        if len(sources) == 1 or point or not value.fmt.real:
+        if value.of is not None or point or not value.fmt.real:
             return value
         key = Source(value.number)
         if key not in value.views:
             low, high = split(value.least, value.most, value.dtype, self.special)
             nan = np.full(low.shape, value.nan)
             value.views[key] = Pieces(low, high, nan)
+        value.of = key
         return value
 
 
@@ -195,6 +204,7 @@ def hull(values: Sequence[Value], state: State) -> Value:
         number=state.fresh(),
         constant=False,
         views={},
+        of=None,
         above=frozenset.intersection(*[v.above for v in values]),
         below=frozenset.intersection(*[v.below for v in values]),
         over={},

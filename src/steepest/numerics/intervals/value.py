@@ -75,8 +75,10 @@ class Value:
     spoilt: bool = False  # its infinite ends come from a candidate
     number: int = -1
     minus: bool = True  # its zeros may be −0
+    core: About | None = None  # the array that it repeats, if it does
     constant: bool = False
     views: dict[Source | Peak, Pieces] = field(default_factory=dict)
+    of: Source | None = None  # it is a function of that source alone
     above: frozenset[About] = frozenset()  # it is ≥ these
     below: frozenset[About] = frozenset()  # it is ≤ these
     over: dict[About, tuple[float, float]] = field(default_factory=dict)
@@ -107,6 +109,11 @@ class Value:
     @property
     def itself(self) -> About:
         return About(self.number, self.shape, own_axes(self.shape))
+
+    @property
+    def base(self) -> About:
+        """The array whose powers bound others: itself, or what it repeats."""
+        return self.core or self.itself
 
     @property
     def size(self) -> int:
