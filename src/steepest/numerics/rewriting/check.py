@@ -58,19 +58,33 @@ def agreement(change: Change) -> Agreement | None:
 
 
 def sources(change: Change) -> list[Node]:
-    """The values that old and new form are functions of."""
-    cut = {node.id for node in _independent(change.cut)}
+    """The values that old and new form are functions of, none a function of another."""
+    cut = {node.id for node in change.cut}
+    while True:
+        found = _reached(change, cut)
+        behind = [_behind(node) for node in found]
+        shared = {
+            node.id
+            for node, mine in zip(found, behind, strict=True)
+            if node.id in cut and any(mine & o for o in behind if o is not mine)
+        }
+        if not shared:
+            return found
+        cut -= shared
+
+
+def _reached(change: Change, cut: set[int]) -> list[Node]:
+    assert change.form is not None
     found: dict[int, Node] = {}
     seen: set[int] = set()
-    assert change.form is not None
     pending = [change.old, change.form.node]
     while pending:
         node = pending.pop()
         if node.id in seen or node.op in ("const", "literal"):
             continue
         seen.add(node.id)
-        end = node.op == "input" or _whole(node)
-        if (node.id in cut and node is not change.old) or end:
+        inner = node.id in cut and node is not change.old
+        if inner or node.op == "input" or _whole(node):
             found[node.id] = node
         else:
             pending += node.args
@@ -78,16 +92,6 @@ def sources(change: Change) -> list[Node]:
 
 
 SEARCHED = 400  # nodes behind a value that are looked at for what it depends on
-
-
-def _independent(cut: tuple[Node, ...]) -> list[Node]:
-    """Those that can be drawn apart: no input is common to two of them."""
-    behind = [_behind(node) for node in cut]
-    return [
-        node
-        for node, mine in zip(cut, behind, strict=True)
-        if not any(mine & other for other in behind if other is not mine)
-    ]
 
 
 def _behind(node: Node) -> set[int]:

@@ -105,8 +105,7 @@ def read(
         for node in outs:
             if node.op not in ("const", "input") and node.id not in r.home:
                 r.home[node.id] = equation
-                outer = r.calls[0] if r.calls else equation
-                node.guarded = outer.of_library(*PROTECTED)
+                node.guarded = _of_library(equation, r.calls)
         if equation.control is None and equation.eqn.effects:
             r.effects += [*args, *outs]
 
@@ -180,6 +179,18 @@ def read(
 
     r.outputs = inside(closed, r.inputs, around, body)
     return r
+
+
+def _of_library(equation: jaxpr.Equation, calls: list[jaxpr.Equation]) -> bool:
+    """Whether an equation is part of a library function that the user called.
+
+    What is inside a jitted function keeps the lines of whoever had it traced first, so
+    that they count only where that function itself is the library's.
+    """
+    if not calls:
+        return equation.of_library(*PROTECTED)
+    own = equation.library[:1] == (calls[0].name,)
+    return calls[0].of_library(*PROTECTED) or (own and equation.of_library(*PROTECTED))
 
 
 CUSTOM = {"logaddexp": ("exp", "log1p"), "logit": ("log",), "relu": ("max",)}

@@ -169,9 +169,7 @@ def _bose(xs: Expressions, v: Node) -> Node | None:
         for mine, other, sign in ((a, b, -1.0), (b, a, 1.0)):
             d = None if mine.known is None else _logs(xs, other, mine)
             if d is not None and mine.known:
-                out = xs.call(
-                    "reciprocal_expm1", f.reciprocal_expm1, emit(xs, d, v)
-                )
+                out = xs.call("reciprocal_expm1", f.reciprocal_expm1, emit(xs, d, v))
                 return xs.mul(xs.scale(top, sign / mine.known), out)
         return None
     for mine, other, sign in ((a, b, -1.0), (b, a, 1.0)):

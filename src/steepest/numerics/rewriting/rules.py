@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 
 from . import functions as f
 from .difference import cancelling
@@ -146,7 +147,7 @@ def absorbed(xs: Expressions, a: Node) -> Node | None:
         return None
     one = next((n for n in a.args if n.known is not None), None)
     if one is not None and one.known is not None and a.dtype is not None:
-        nearest = float(jnp.asarray(one.known, a.dtype))
+        nearest = float(np.asarray(one.known).astype(a.dtype))
         if nearest and 0 < one.known - nearest < float(jnp.finfo(a.dtype).eps):
             other = next(n for n in a.args if n is not one)
             whole = xs.number(nearest, a)

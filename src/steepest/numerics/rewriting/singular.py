@@ -111,7 +111,8 @@ def _improved(xs: Expressions, node: Node) -> bool:
     """Whether the node gets a form of its own, which has no pole there."""
     from .rules import improve  # the rules ask this module in their turn
 
-    return improve(xs, node) is not None
+    form = improve(xs, node)
+    return form is not None and form.node.op not in ("xlogx", "xlogy", "where")
 
 
 def again(xs: Expressions, node: Node, args: list[Node]) -> Node:
