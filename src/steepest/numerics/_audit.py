@@ -359,7 +359,7 @@ def look(side: Side, point: Point, tried: Tried, mild: bool = False) -> Seen:
             failures.append(Failure(origin - 1, point))
     if finite(seen, side):
         outputs = list(map(np.asarray, seen.outputs))
-        tried.fine.append(digits.Fine(point, outputs, seen.born))
+        tried.fine.append(digits.Fine(point, outputs))
         tried.masked.update(seen.born)
     for n, room in seen.room.items():
         tried.room[n] = min(tried.room.get(n, np.inf), room)
@@ -688,7 +688,7 @@ def without_echoes(faults: Sequence[Fault]) -> list[Fault]:
 
 def with_suggestions(faults: Sequence[Fault], question: Question) -> list[Fault]:
     """What `stabilize` would write on the line of a finding."""
-    if not any(f.confirmed for f in faults):
+    if all(f.witness is None for f in faults):
         return list(faults)
     from ._stabilize import stabilize
 
@@ -697,14 +697,22 @@ def with_suggestions(faults: Sequence[Fault], question: Question) -> list[Fault]
     ]
     args = jax.tree.unflatten(question.tree, specs)
     rewrites = stabilize(question.fun).rewrites(*args)
-    by_line: dict[Any, str] = {}
+    said: dict[Any, str] = {}
+    known = set()  # lines of which a stable form is known
     for rewrite in rewrites:
-        said = rewrite.after if rewrite.applied else rewrite.reason
-        by_line.setdefault((rewrite.place.file, rewrite.place.line), said)
-    return [
-        replace(f, suggestion=by_line.get((f.place.file, f.place.line), ""))
-        for f in faults
-    ]
+        line = rewrite.place.file, rewrite.place.line
+        said.setdefault(line, rewrite.after if rewrite.applied else rewrite.reason)
+        if rewrite.applied:
+            known.add(line)
+    out = []
+    for fault in faults:
+        line = fault.place.file, fault.place.line
+        if fault.witness is not None:
+            fault = replace(fault, suggestion=said.get(line, ""))
+        if fault.verdict == "imprecise" and line in known:
+            fault = replace(fault, verdict="defect")
+        out.append(fault)
+    return out
 
 
 def gravity(fault: Fault) -> tuple[Any, ...]:

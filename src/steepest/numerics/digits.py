@@ -6,6 +6,12 @@ differs by more than a few roundings is suspect, and then asked what rounding it
 in the last place at random. What moves as much as the error is the problem's condition
 and no fault of the program.
 
+Not every such loss matters. sigmoid′(20) is 2·10⁻⁹ and comes out as 0, in every library,
+and no training run has suffered from it. So a loss is told apart by its size beside what
+the output is like elsewhere (the upper decile of its largest element over all inputs):
+where it is as small as that output's rounding, a gradient is passed over, and a value is
+*imprecise*, a note, unless a stable form of the formula is known (`stabilize`).
+
 Float64 can make the same mistake as float32: log(1 + exp(50)) − 50 is 0 in both. So a
 small program is evaluated in extended precision too, at as many inputs as there is time
 for.
@@ -29,6 +35,7 @@ from .truth import Truth
 #: digits), or one of this relative size where the format has no three digits to lose.
 NEEDLESS, COARSE = 1e3, 0.1
 NEIGHBOURS = 6
+WIDE_POINTS = 200
 EXACT_POINTS = 48
 BLAMED = 12  # losses that are traced to an operation, the worst first
 
@@ -43,6 +50,7 @@ class Loss(NamedTuple):
     computed: float
     exact: float
     relative: float
+    small: bool  # no more than the rounding of what the output is like elsewhere
 
 
 class Fine(NamedTuple):
@@ -50,7 +58,6 @@ class Fine(NamedTuple):
 
     point: Point
     outputs: list[np.ndarray]
-    born: set[int]  # equations that made an infinity all the same
 
 
 def lost(
@@ -68,10 +75,11 @@ def lost(
     clock.lap("compilation")
     table = operations(side.closed)
     rng = np.random.default_rng(0)
-    losses: list[tuple[Loss, Fine]] = []
+    losses: list[Loss] = []
+    scales = {i: scale_of([ran.outputs[i] for ran in fine]) for i in side.outputs}
     exact_left = EXACT_POINTS if truth.exact is not None else 0
     end = clock.left() / 2
-    for ran in fine:
+    for ran in fine[:: 1 + len(fine) // WIDE_POINTS]:
         true: list[Any] = truth.wide(ran.point)
         suspects = suspicious(side, ran.outputs, true)
         if not suspects and exact_left and truth.exact is not None:
@@ -80,10 +88,10 @@ def lost(
             suspects = suspicious(side, ran.outputs, true)
         for output in suspects:
             loss = measure(
-                side, truth, ran.point, output, ran.outputs[output], true[output], rng
+                side, truth, ran, output, true[output], scales[output], question, rng
             )
-            if loss is not None:
-                losses.append((loss, ran))
+            if loss is not None and not (loss.small and side.where == "gradient"):
+                losses.append(loss)
         clock.lap("digits", searching=True)
         if clock.left() < end:
             break
@@ -92,20 +100,17 @@ def lost(
 
 def blamed(
     side: Any,
-    losses: Sequence[tuple[Loss, Fine]],
+    losses: Sequence[Loss],
     table: Sequence[Operation],
     compiled: Callable[..., Any],
     question: Any,
 ) -> list[Fault]:
     """The worst loss of each operation that is to blame for one."""
-    worst: dict[Any, tuple[Loss, Any, str]] = {}
-    for loss, ran in sorted(losses, key=lambda found: -found[0].ratio)[:BLAMED]:
-        if ran.born:
-            operation = side.watch.equations[min(ran.born)]
-            kind = "overflow"
-        else:
-            stats = np.asarray(shadow_program(side.closed, ran.point)[2])
-            operation, kind = blame(table, stats, loss.output)
+    worst: dict[Any, tuple[Loss, Operation, str]] = {}
+    order = lambda loss: (loss.small, -loss.ratio)
+    for loss in sorted(losses, key=order)[:BLAMED]:
+        stats = np.asarray(shadow_program(side.closed, loss.point)[2])
+        operation, kind = blame(table, stats, loss.output)
         worst.setdefault(operation.address, (loss, operation, kind))
     return [
         fault(side, *found, compiled=compiled, question=question)
@@ -135,21 +140,24 @@ def limit(info: Any) -> float:
 def measure(
     side: Any,
     truth: Truth,
-    point: Point,
+    ran: Fine,
     output: int,
-    computed: Any,
     exact: Any,
+    scale: float,
+    question: Any,
     rng: np.random.Generator,
 ) -> Loss | None:
     """The worst element by (1), or None if all are within the condition."""
+    computed, point = ran.outputs[output], ran.point
     y, true = as_float(computed).ravel(), as_float(exact).ravel()
     info = jnp.finfo(computed.dtype)
     moved = np.zeros_like(true)
-    centre = as_float(truth.wide(point)[output]).ravel()
-    for _ in range(NEIGHBOURS):
-        near = as_float(truth.wide(neighbour(side.boxes, point, rng))[output]).ravel()
+    value = lambda p: as_float(truth.wide(p)[output]).ravel()
+    for turn in range(NEIGHBOURS):
+        at = generic(point, question, rng) if turn % 2 else point
         with np.errstate(invalid="ignore", over="ignore"):
-            moved = np.fmax(moved, np.nan_to_num(abs(near - centre), nan=0.0))
+            off = abs(value(neighbour(side.boxes, at, rng)) - value(at))
+            moved = np.fmax(moved, np.nan_to_num(off, nan=0.0))
     with np.errstate(invalid="ignore", over="ignore"):
         cost = float(info.eps) * abs(true) + moved + float(info.tiny)
         ratio = np.nan_to_num(abs(y - true) / cost, nan=0.0, posinf=0.0)
@@ -157,9 +165,40 @@ def measure(
     if ratio[k] <= limit(info):
         return None
     relative = abs(y[k] - true[k]) / max(abs(true[k]), float(info.tiny))
+    error = abs(y[k] - true[k])
+    small = error <= limit(info) * float(info.eps) * scale
     return Loss(
-        float(ratio[k]), point, output, k, float(y[k]), float(true[k]), float(relative)
+        float(ratio[k]),
+        point,
+        output,
+        k,
+        float(y[k]),
+        float(true[k]),
+        float(relative),
+        bool(small),
     )
+
+
+def generic(point: Point, question: Any, rng: np.random.Generator) -> Point:
+    """The same input with other cotangents, of the same size.
+
+    For special ones (all equal, say) a gradient can be 0 whatever the input is, which
+    would hide how much it depends on the input.
+    """
+    n = len(question.boxes)
+    other = [
+        np.asarray(
+            np.abs(as_float(c)).max(initial=0.0) * rng.uniform(-1, 1, np.shape(c))
+        ).astype(np.asarray(c).dtype)
+        for c in point[n:]
+    ]
+    return [*point[:n], *other]
+
+
+def scale_of(outputs: Sequence[np.ndarray]) -> float:
+    """What an output is like: over inputs, the upper decile of its largest element."""
+    sizes = [np.abs(as_float(y)).max(initial=0.0) for y in outputs]
+    return float(np.quantile(sizes, 0.9)) if sizes else 0.0
 
 
 def neighbour(boxes: Sequence[Box], point: Point, rng: np.random.Generator) -> Point:
@@ -200,7 +239,7 @@ def fault(
         kind=kind,
         where=side.where,
         mode="both" if there else "eager",
-        verdict="defect",
+        verdict="imprecise" if loss.small else "defect",
         reaches_output=True,
         operands=(),
         witness=question.arguments(loss.point),

@@ -9,6 +9,8 @@ extended precision from the same input:
     defect      the result exists and fits the format; the program does not give it
     domain      the function itself has no finite value there: log 0, 0/0
     range       the value exists but is too large for the format
+    imprecise   a value near zero has lost its digits, by no more than the rounding of
+                what it is like elsewhere, and no better formula is known
     masked      it happens, but reaches no output
     latent      nothing fails yet, but less than `HEADROOM` bits are left
 """
@@ -26,7 +28,8 @@ import numpy as np
 from ..core.jaxpr import NotAnalysed, Place
 
 
-ORDER = ("defect", "domain", "range", "masked", "latent", "possible")
+NOTES = ("imprecise", "masked", "latent")
+ORDER = ("defect", "domain", "range", "imprecise", "masked", "latent", "possible")
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class Fault:
     kind: str  # "overflow", "pole", "domain", "0/0", "cancellation", ...
     where: str  # "value", "gradient" or "both": what it spoils
     mode: str  # "eager", "jit" or "both": how the program has to be run
-    verdict: str  # "defect", "domain", "range", "masked", "latent", "possible"
+    verdict: str  # "defect", "domain", "range", "imprecise", ...
     reaches_output: bool
     operands: tuple[
         tuple[float, float], ...
@@ -132,7 +135,7 @@ class Audit:
     @property
     def notes(self) -> tuple[Fault, ...]:
         """What happens without reaching an output, and what is near its limit."""
-        return tuple(f for f in self.findings if f.verdict in ("masked", "latent"))
+        return tuple(f for f in self.findings if f.verdict in NOTES)
 
     def as_dict(self) -> dict[str, Any]:
         return {

@@ -86,6 +86,7 @@ def fixed(value: Any) -> Box:
 def bounded(bounds: Any) -> Box:
     """The box of a range; an infinite end stands for any number of the format."""
     low, high = np.asarray(bounds.low, float), np.asarray(bounds.high, float)
+    low, high = (e.reshape(()) if e.size == 1 else e for e in (low, high))
     if jnp.issubdtype(bounds.dtype, jnp.floating):
         info = jnp.finfo(bounds.dtype)
         low = np.clip(low, float(info.min), float(info.max))
