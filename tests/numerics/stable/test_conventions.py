@@ -153,6 +153,9 @@ def test_distances_of_equal_points_are_zero_with_gradient_zero():
 def test_angles_near_zero_and_pi_keep_their_digits():
     u = array([1.0, 0.0])
     close(stable.angle(u, array([1.0, 1e-6])), 1e-6)
+    np.testing.assert_allclose(
+        jax.grad(stable.angle)(u, array([1.0, 1e-6])), [0.0, -1.0], atol=1e-6
+    )
     close(jnp.pi - stable.angle(u, array([-1.0, 0.01])), np.arctan(0.01), 1e-5)
     assert stable.angle(u, 3 * u) == 0 and stable.angle(u, jnp.zeros(2)) == jnp.float32(
         jnp.pi / 2

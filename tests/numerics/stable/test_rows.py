@@ -96,6 +96,8 @@ DIRECTIONS = (
     (3e20, 1e20, 1e-20, 2e-20),
     (1.0, 1e-4, -1.0, 0.0),
 )
+# near 0 and π the second derivatives are differences of the order of 1/θ
+ANGLES = (DIRECTIONS[1], DIRECTIONS[2], (1.0, 0.3, 1.0, 0.0), (1.0, 0.3, -1.0, 0.0))
 WEIGHTED = ((0.0, -3.0, 0.25, 0.75), (200.0, 100.0, 0.5, 0.5), (-9.0, 2.0, 1e-6, 1.0))
 FACTORS = ((1e-3, 2e30, 5.0), (1e-20, 1e20, 1.5), (-2.0, -3.0), (1e10, 1e-10, 1.25))
 
@@ -157,7 +159,7 @@ SCALARS = {
         SAMPLES,
     ),
     "cosine_similarity": (halves(stable.cosine_similarity), cosine, DIRECTIONS),
-    "angle": (halves(stable.angle), lambda z: mp.acos(cosine(z)), DIRECTIONS),
+    "angle": (halves(stable.angle), lambda z: mp.acos(cosine(z)), ANGLES),
     "log_product": (stable.log_product, lambda x: mp.log(mp.fprod(x)), FACTORS),
     "sum_compensated": (stable.sum_compensated, mp.fsum, VECTORS),
     "log_determinant": (

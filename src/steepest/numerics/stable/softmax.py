@@ -1,7 +1,7 @@
 """Softmax and the logarithms of sums of exponentials, over the whole range.
 
 With m = max x and z = x − m ≤ 0, of which one entry is 0, let r be the sum of e^z over
-all the others. Then
+all the others. Then, where r < 1,
 
     logsumexp(x) = m + log1p(r),    log_softmax(x) = z − log1p(r),
 
@@ -34,18 +34,31 @@ over = partial(jax.custom_jvp, nondiff_argnums=(0,))
 
 def shifted(axis: Axes, x: Array) -> tuple[Array, Array]:
     """The maximum m and z = x − m, without inf − inf."""
+    largest = float(jnp.finfo(x.dtype).max)
     m = jnp.max(x, axis, keepdims=True, initial=-jnp.inf)
-    z = x - jnp.where(m == -jnp.inf, 0.0, m)
-    at_infinity = jnp.where(x == jnp.inf, 0.0, -jnp.inf)
-    return m, jnp.where(m == jnp.inf, at_infinity.astype(x.dtype), z)
+    return m, jnp.minimum(x, largest) - jnp.clip(m, -largest, largest)
 
 
-def leading(axis: Axes, z: Array) -> tuple[Bool[Array, "..."], Array]:
-    """Where the only maximum is (nowhere if several share it), and the rest r."""
-    tied = z == 0
-    ties = jnp.sum(tied.astype(z.dtype), axis, keepdims=True)
-    rest = jnp.sum(jnp.where(tied, 0.0, jnp.exp(z)), axis, keepdims=True)
-    return tied & (ties == 1), rest + jnp.maximum(ties - 1, 0.0)
+def total_of(axis: Axes, z: Array) -> Array:
+    """1 + r = Σ e^z, and 0 for an empty row."""
+    return jnp.sum(jnp.exp(z), axis, keepdims=True)
+
+
+def log_total(axis: Axes, z: Array) -> Array:
+    """log1p(r): from r where one entry leads, from 1 + r elsewhere; 0 for an empty row."""
+    total = total_of(axis, z)
+    rest = jnp.sum(jnp.where(z == 0, 0.0, jnp.exp(z)), axis, keepdims=True)
+    leads = total < 2
+    return jnp.where(
+        leads,
+        log1p_of(jnp.where(leads, rest, 0.0)),
+        jnp.log(jnp.where(leads, 1.0, total)),
+    )
+
+
+def leading(axis: Axes, z: Array) -> Bool[Array, "..."]:
+    """Where the entry with more than half of the probability is, if there is one."""
+    return (z == 0) & (total_of(axis, z) < 2)
 
 
 def centred(axis: Axes, p: Array, top: Array, t: Array) -> Array:
@@ -58,8 +71,8 @@ def centred(axis: Axes, p: Array, top: Array, t: Array) -> Array:
 @over
 def softmax_of(axis: Axes, x: Array) -> Array:
     _, z = shifted(axis, x)
-    _, rest = leading(axis, z)
-    return jnp.exp(z) / (1 + rest)
+    total = total_of(axis, z)
+    return jnp.exp(z) / jnp.where(total == 0, 1.0, total)
 
 
 @softmax_of.defjvp
@@ -70,15 +83,14 @@ def _(axis: Axes, primals: Any, tangents: Any) -> Any:
 
 
 def top_of(axis: Axes, x: Array) -> Bool[Array, "..."]:
-    """Where the only maximum of `x` is."""
-    return leading(axis, shifted(axis, jax.lax.stop_gradient(x))[1])[0]
+    """Where `x` has more than half of the probability."""
+    return leading(axis, shifted(axis, jax.lax.stop_gradient(x))[1])
 
 
 @over
 def logsumexp_of(axis: Axes, x: Array) -> Array:
     m, z = shifted(axis, x)
-    _, rest = leading(axis, z)
-    return m + log1p_of(rest)
+    return m + log_total(axis, z)
 
 
 @logsumexp_of.defjvp
@@ -91,8 +103,7 @@ def _(axis: Axes, primals: Any, tangents: Any) -> Any:
 @over
 def log_softmax_of(axis: Axes, x: Array) -> Array:
     _, z = shifted(axis, x)
-    _, rest = leading(axis, z)
-    return z - log1p_of(rest)
+    return z - log_total(axis, z)
 
 
 @log_softmax_of.defjvp
@@ -107,12 +118,9 @@ def _(axis: Axes, primals: Any, tangents: Any) -> Any:
 @over
 def log1m_softmax_of(axis: Axes, x: Array) -> Array:
     _, z = shifted(axis, x)
-    top, rest = leading(axis, z)
-    p = jnp.exp(z) / (1 + rest)
-    others = logsumexp_of(axis, jnp.where(top, -jnp.inf, z))
-    beside = p <= 0.5
-    small = log1p_of(-jnp.where(beside, p, 0.0))
-    return jnp.where(beside, small, others - log1p_of(rest) + 0 * p)
+    p, top = softmax_of(axis, x), leading(axis, z)
+    others = logsumexp_of(axis, jnp.where(top, -jnp.inf, z)) - log_total(axis, z)
+    return jnp.where(top, others, log1p_of(-jnp.where(top, 0.0, p)))
 
 
 @log1m_softmax_of.defjvp
