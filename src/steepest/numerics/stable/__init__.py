@@ -33,11 +33,8 @@ from .differences import (
     sqrt_increment as sqrt_increment,
 )
 from .entropy import (
-    binary_cross_entropy as binary_cross_entropy,
     binary_entropy as binary_entropy,
-    cross_entropy as cross_entropy,
     entropy_of_logits as entropy_of_logits,
-    focal_loss as focal_loss,
     kl_of_logits as kl_of_logits,
     xlogx as xlogx,
     xlogy as xlogy,
@@ -56,6 +53,11 @@ from .logistic import (
     sigmoid as sigmoid,
     softplus as softplus,
     tanh as tanh,
+)
+from .losses import (
+    binary_cross_entropy as binary_cross_entropy,
+    cross_entropy as cross_entropy,
+    focal_loss as focal_loss,
 )
 from .norms import (
     angle as angle,

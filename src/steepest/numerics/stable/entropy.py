@@ -1,4 +1,4 @@
-"""Entropy, divergence and cross-entropy, from probabilities and from logits.
+"""Entropy and divergence, from probabilities and from logits.
 
 With p and q the softmax of two rows of logits x and y, and u = log p − log q,
 
@@ -17,9 +17,8 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike
+from jaxtyping import Array
 
-from ...core.errors import InputError
 from ._forms import (
     Axis,
     along,
@@ -31,11 +30,10 @@ from ._forms import (
     squeezed,
 )
 from .differences import expm1_minus_of
-from .logistic import logistic, logit_of, softplus_of
+from .logistic import logit_of
 from .softmax import (
     Axes,
     centred,
-    log1m_softmax_of,
     log_softmax_of,
     over,
     softmax_of,
@@ -172,90 +170,3 @@ def kl_of_logits(x: Array, y: Array, /, axis: Axis = -1) -> Array:
     """KL(softmax(x) ‖ softmax(y)) ≥ 0; inf where q = 0 < p."""
     axis = axes(x, axis)
     return squeezed(_kl(axis, x, y), axis, False)
-
-
-def _of_label(values: Array, labels: Array, axis: Axes) -> Array:
-    (a,) = axis
-    index = jnp.expand_dims(labels, a)
-    return jnp.squeeze(jnp.take_along_axis(values, index, a), a)
-
-
-def _check_labels(logits: Array, labels: Array, axis: Axes) -> bool:
-    """Whether the labels are class numbers; `InputError` if they are nothing of use."""
-    rest = tuple(n for a, n in enumerate(logits.shape) if a not in axis)
-    if jnp.issubdtype(labels.dtype, jnp.integer) and labels.shape == rest:
-        return True
-    if labels.shape != logits.shape:
-        raise InputError(
-            f"The labels have shape {labels.shape} and the logits {logits.shape}; give "
-            f"class numbers of shape {rest}, or distributions of the shape of the logits."
-        )
-    return False
-
-
-@rounded_once(static=("axis",))
-def cross_entropy(
-    logits: Array,
-    labels: ArrayLike,
-    /,
-    *,
-    label_smoothing: ArrayLike = 0.0,
-    axis: int = -1,
-) -> Array:
-    """−Σ y log softmax(x) for class numbers or distributions y, one number a row.
-
-    With `label_smoothing` α, y becomes (1 − α)y + α/n. A class of weight 0 adds
-    nothing, even when its logit is −inf.
-    """
-    over_axis = axes(logits, axis)
-    labels = jnp.asarray(labels)
-    log_p = log_softmax_of(over_axis, logits)
-    alpha = jnp.asarray(label_smoothing, logits.dtype)
-    if _check_labels(logits, labels, over_axis):
-        loss = -_of_label(log_p, labels, over_axis)
-    else:
-        weights = labels.astype(logits.dtype)
-        loss = -jnp.sum(product(weights, log_p), over_axis)
-    if isinstance(label_smoothing, int | float) and label_smoothing == 0:
-        return loss
-    return (1 - alpha) * loss - product(alpha, jnp.mean(log_p, over_axis))
-
-
-@rounded_once(static=("axis",))
-def focal_loss(
-    logits: Array, labels: ArrayLike, /, gamma: ArrayLike = 2.0, *, axis: int = -1
-) -> Array:
-    """−(1 − p)^γ log p for the class numbers `labels`, with p = softmax(logits).
-
-    1 − p is what the other classes have together, from `log1m_softmax`. Lin et al.
-    (2017), Focal loss for dense object detection.
-    """
-    over_axis = axes(logits, axis)
-    labels = jnp.asarray(labels)
-    if not _check_labels(logits, labels, over_axis):
-        raise InputError("`focal_loss` takes class numbers as labels.")
-    log_p = _of_label(log_softmax_of(over_axis, logits), labels, over_axis)
-    log_rest = _of_label(log1m_softmax_of(over_axis, logits), labels, over_axis)
-    power = product(jnp.asarray(gamma).astype(logits.dtype), log_rest)
-    return product(jnp.exp(power), -log_p)
-
-
-@jax.custom_jvp
-def _binary_cross_entropy(x: Array, y: Array) -> Array:
-    return product(y, softplus_of(-x)) + product(1 - y, softplus_of(x))
-
-
-@partial(_binary_cross_entropy.defjvp, symbolic_zeros=True)
-def _(primals: Any, tangents: Any) -> Any:
-    (x, y), (tx, ty) = primals, tangents
-    of_x = lambda: (1 - y) * logistic(x) - y * logistic(-x)
-    return _binary_cross_entropy(x, y), along((of_x, tx), (lambda: -x, ty))
-
-
-@rounded_once(2)
-def binary_cross_entropy(logit: Array, target: Array, /) -> Array:
-    """y softplus(−x) + (1 − y) softplus(x), for a target y in [0, 1].
-
-    Two terms ≥ 0, where softplus(x) − xy is a difference that is 0 for y = 1, x > 17.
-    """
-    return _binary_cross_entropy(logit, target)
