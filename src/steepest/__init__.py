@@ -3,6 +3,8 @@
     report = steepest.check(problem, recipe)        # what is wrong, proved and treated
     fitted, record = steepest.fit(problem, recipe)  # train, and note what happened
     y, values = steepest.capture(forward)(model, x) # look inside any program
+    steepest.audit(loss, *ranges)                   # what will overflow or lose digits
+    loss = steepest.stabilize(loss)                 # the same function, in stable form
 
 The rooms follow the theory: `core`, `numerics`, `data`, `curvature`, `nn`, `training`,
 `learning`, `problems`, `checkup`. Names are imported when they are first used, so that
@@ -17,6 +19,13 @@ if TYPE_CHECKING:
     from .checkup import Report, check, review
     from .core import capture
     from .core.errors import InputError
+    from .numerics import (
+        Audit,
+        Interval,
+        audit,
+        locate_nonfinite,
+        stabilize,
+    )
     from .training import Aux, Fitted, Problem, Recipe, Record, fit
 
 __version__ = "0.1.0"
@@ -27,6 +36,11 @@ _HOME = {
     "review": ".checkup",
     "capture": ".core",
     "InputError": ".core.errors",
+    "Audit": ".numerics",
+    "Interval": ".numerics",
+    "audit": ".numerics",
+    "locate_nonfinite": ".numerics",
+    "stabilize": ".numerics",
     "Aux": ".training",
     "Fitted": ".training",
     "Problem": ".training",
@@ -46,6 +60,11 @@ __all__ = [  # noqa: RUF022 (in the order in which a user meets them)
     "Record",
     "Aux",
     "capture",
+    "audit",
+    "Interval",
+    "Audit",
+    "stabilize",
+    "locate_nonfinite",
     "InputError",
 ]
 

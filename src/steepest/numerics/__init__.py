@@ -1,7 +1,21 @@
-"""Numerical soundness: where a program loses its numbers."""
+"""Numerical soundness: which operation fails, at which input, and its stable form.
 
+    audit(fun, *specs)             what will overflow, vanish or lose its digits; proved
+    shadow(fun)(*args)             the error of every operation of one run
+    stabilize(fun)                 the function rewritten to stable forms
+    stable.logsumexp, ...          the stable forms themselves
+    formats.table()                where each floating format ends
+    locate_nonfinite(fun, *args)   the first operation that makes a NaN or an infinity
+    compare_programs(old, new, *args)   where two versions of a program part
+"""
+
+from . import formats as formats, stable as stable
+from ._audit import audit as audit
 from ._locate import (
     Origin as Origin,
     locate_in_loss as locate_in_loss,
     locate_nonfinite as locate_nonfinite,
 )
+from ._stabilize import Rewrite as Rewrite, Rewrites as Rewrites, stabilize as stabilize
+from .finding import Audit as Audit, Fault as Fault
+from .intervals import Interval as Interval

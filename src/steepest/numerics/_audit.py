@@ -442,7 +442,7 @@ def confirmed(
 
 def judge(side: Side, seen: Seen, exact: Sequence[Any]) -> tuple[str, float, float]:
     """Whether the exact result exists and fits; the worst element of both."""
-    best = ("domain", float("nan"), float("nan"))
+    best: tuple[str, float, float] | None = None
     for i in side.outputs:
         got = np.asarray(seen.outputs[i])
         value, true = floats(got).ravel(), np.asarray(exact[i], np.float64).ravel()
@@ -460,9 +460,9 @@ def judge(side: Side, seen: Seen, exact: Sequence[Any]) -> tuple[str, float, flo
             else (bad, "domain")
         )
         k = int(np.flatnonzero(chosen)[0])
-        if ORDER.index(verdict) <= ORDER.index(best[0]):
+        if best is None or ORDER.index(verdict) < ORDER.index(best[0]):
             best = (verdict, float(value[k]), float(true[k]))
-    return best
+    return best or ("domain", float("nan"), float("nan"))
 
 
 def truth_is_finite(exact: Any, where: np.ndarray) -> bool:
@@ -696,10 +696,10 @@ def with_suggestions(faults: Sequence[Fault], question: Question) -> list[Fault]
         shape_of(leaf) if hasattr(leaf, "shape") else leaf for leaf in question.leaves
     ]
     args = jax.tree.unflatten(question.tree, specs)
-    rewrites = stabilize(question.fun).rewrites(*args)
+    stable = stabilize(question.fun)
     said: dict[Any, str] = {}
     known = set()  # lines of which a stable form is known
-    for rewrite in rewrites:
+    for rewrite in stable.rewrites(*args):
         line = rewrite.place.file, rewrite.place.line
         said.setdefault(line, rewrite.after if rewrite.applied else rewrite.reason)
         if rewrite.applied:
@@ -709,10 +709,17 @@ def with_suggestions(faults: Sequence[Fault], question: Question) -> list[Fault]
         line = fault.place.file, fault.place.line
         if fault.witness is not None:
             fault = replace(fault, suggestion=said.get(line, ""))
-        if fault.verdict == "imprecise" and line in known:
+        if fault.verdict == "imprecise" and line in known and mends(stable, fault):
             fault = replace(fault, verdict="defect")
         out.append(fault)
     return out
+
+
+def mends(stable: Callable[..., Any], fault: Fault) -> bool:
+    """Whether the rewritten function has the digits that were lost at the witness."""
+    outs = jax.tree.leaves(stable(*fault.witness))
+    near = [np.isclose(floats(y), fault.exact, rtol=1e-2, atol=0) for y in outs]
+    return any(bool(n.any()) for n in near)
 
 
 def gravity(fault: Fault) -> tuple[Any, ...]:

@@ -12,9 +12,10 @@ the output is like elsewhere (the upper decile of its largest element over all i
 where it is as small as that output's rounding, a gradient is passed over, and a value is
 *imprecise*, a note, unless a stable form of the formula is known (`stabilize`).
 
-Float64 can make the same mistake as float32: log(1 + exp(50)) − 50 is 0 in both. So a
-small program is evaluated in extended precision too, at as many inputs as there is time
-for.
+Float64 can make the same mistake as float32: log(1 + exp(50)) − 50 is 0 in both. So the
+value of a small program is found in extended precision too, at some of the inputs. (Not
+its gradient: there exact arithmetic may decide a tie of two numbers that the program
+finds equal, and both answers are subgradients.)
 """
 
 from collections.abc import Callable, Sequence
@@ -77,7 +78,8 @@ def lost(
     rng = np.random.default_rng(0)
     losses: list[Loss] = []
     scales = {i: scale_of([ran.outputs[i] for ran in fine]) for i in side.outputs}
-    exact_left = EXACT_POINTS if truth.exact is not None else 0
+    in_full = truth.exact is not None and side.where == "value"
+    exact_left = EXACT_POINTS if in_full else 0
     end = clock.left() / 2
     for ran in fine[:: 1 + len(fine) // WIDE_POINTS]:
         true: list[Any] = truth.wide(ran.point)

@@ -15,10 +15,13 @@ import itertools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..core import jaxpr
 from .events import Plan, Step, is_finite
+from .intervals import Range, range_of
 from .points import Box, Point, points
 from .witness import Danger, compiled, descend, distance
 
@@ -74,8 +77,16 @@ def slice_of(plan: Plan, number: int, bounds: Any, boxes: Sequence[Box]) -> Slic
     for slot in slots:
         if slot not in known:
             s = maker[slot]
-            known[slot] = bounded(bounds[s.equation.address][s.writes.index(slot)])
+            i = s.writes.index(slot)
+            found = bounds.get(s.equation.address)
+            known[slot] = bounded(found[i] if found else anything(s.equation, i))
     return Slice(steps, target, slots, [known[i] for i in slots])
+
+
+def anything(equation: jaxpr.Equation, i: int) -> Range:
+    """The range of a result that the analysis says nothing of."""
+    aval = equation.outputs[i]
+    return range_of(jax.ShapeDtypeStruct(aval.shape, aval.dtype))
 
 
 def fixed(value: Any) -> Box:

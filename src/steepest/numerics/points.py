@@ -52,6 +52,9 @@ class _Draw(NamedTuple):
 
     def spread(self, shape: tuple[int, ...] | None = None) -> np.ndarray:
         """Magnitudes of every order between the format's least and the range's."""
+        if shape == () and np.ndim(self.low) + np.ndim(self.high):
+            hull = self._replace(low=np.min(self.low), high=np.max(self.high))
+            return hull.spread(())
         shape = self.shape if shape is None else shape
         least = np.where((self.low <= 0) & (self.high >= 0), self.tiny, 0)
         small = np.maximum(np.minimum(abs(self.low), abs(self.high)), self.tiny)
