@@ -52,8 +52,7 @@ class Watch(NamedTuple):
 
 #: They move what they get: the origin moves along, and nothing is born.
 MOVES = frozenset(
-    "broadcast_in_dim reshape squeeze expand_dims transpose copy copy_p slice rev "
-    "stop_gradient optimization_barrier sharding_constraint device_put".split()
+    ["broadcast_in_dim", "reshape", "squeeze", "expand_dims", "transpose", "copy", "copy_p", "slice", "rev", "stop_gradient", "optimization_barrier", "sharding_constraint", "device_put"]
 )
 
 
