@@ -202,6 +202,9 @@ def exactly(kind, name, i, x):
         return results
 
 
+NORMWISE = ("angle",)  # its Hessian is right in the norm, not entry by entry
+
+
 def wrong(kind, name, f, points, dtype):
     found = []
     largest = float(jnp.finfo(dtype).max)
@@ -211,6 +214,8 @@ def wrong(kind, name, f, points, dtype):
         with jax.enable_x64(dtype == "float64"):
             x = jnp.asarray(point, dtype)
             exact_point = tuple(float(v) for v in x)
+            if len(set(exact_point)) < len(set(point)) or not any(exact_point):
+                continue  # rounding makes another, singular, point of it
             for mode in ("eager", "jit"):
                 run = jax.jit if mode == "jit" else lambda g: g
                 orders = run(f)(x), run(jax.jacrev(f))(x), run(jax.hessian(f))(x)
@@ -226,25 +231,30 @@ def wrong(kind, name, f, points, dtype):
                             continue  # beyond the range
                         where = index if i is None else (i, *index)
                         got = float(orders[len(index)][where])
-                        e = excess(got, t, change, dtype)
+                        scale = reach[len(index)] if name in NORMWISE else change
+                        e = excess(got, t, scale, dtype)
                         if e > 1:
                             found.append((e, mode, where, exact_point, got, float(t)))
     return sorted(found, reverse=True)[:4]
 
 
-slow = lambda dtype: pytest.param(dtype, marks=pytest.mark.slow)
-DTYPES = ("float32", slow("float16"), slow("float64"))
+FAST = ("logsumexp", "norm", "variance", "log_determinant", "cross_entropy")
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", SCALARS)
+def cases(functions):
+    for name in functions:
+        for dtype in ("float32", "float16", "float64"):
+            slow = name not in FAST or dtype != "float32"
+            yield pytest.param(name, dtype, marks=pytest.mark.slow if slow else ())
+
+
+@pytest.mark.parametrize("name, dtype", [*cases(SCALARS)])
 def test_a_number_with_its_gradient_and_hessian_is_right(name, dtype):
     f, _, points = SCALARS[name]
     assert wrong("scalar", name, f, points, dtype) == []
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", COMPONENTS)
+@pytest.mark.parametrize("name, dtype", [*cases(COMPONENTS)])
 def test_every_component_with_its_gradient_and_hessian_is_right(name, dtype):
     f, _, points = COMPONENTS[name]
     assert wrong("component", name, f, points, dtype) == []

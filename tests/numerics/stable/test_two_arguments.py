@@ -14,7 +14,7 @@ from .oracle import DTYPES, excess
 
 
 STEP = mp.mpf(10) ** -40
-SIZES = (1e-30, 1e-7, 0.3, 1.0, 1.001, 17.0, 90.0, 1e4, 1e25)
+SIZES = (1e-30, 1e-7, 0.3, 1.0, 1.001, 17.0, 90.0, 1e25)
 SIGNED = tuple(s * x for x in SIZES for s in (-1, 1))
 
 FUNCTIONS = {  # truth, values of either argument, and which pairs are in the domain
@@ -97,8 +97,17 @@ def pairs(name, dtype):
             yield float(jnp.asarray(x, dtype)), float(jnp.asarray(y, dtype))
 
 
-@pytest.mark.parametrize("dtype", DTYPES[1:])
-@pytest.mark.parametrize("name", FUNCTIONS)
+FAST = ("logaddexp", "xlogy", "binary_cross_entropy")
+
+
+def cases():
+    for name in FUNCTIONS:
+        for dtype in DTYPES[1:]:
+            slow = name not in FAST or dtype != "float32"
+            yield pytest.param(name, dtype, marks=pytest.mark.slow if slow else ())
+
+
+@pytest.mark.parametrize("name, dtype", [*cases()])
 def test_value_gradient_and_hessian_are_right(name, dtype):
     truth, f = FUNCTIONS[name][0], getattr(stable, name)
     _, _, _, within = FUNCTIONS[name]

@@ -66,13 +66,13 @@ SLOW = ("log_ndtr", "log_erfc", "mills_ratio", "erfcx", "gelu")  # erfc in many 
 def cases():
     for name in FUNCTIONS:
         for dtype in DTYPES:
-            slow = dtype != "float16" if name in SLOW else dtype == "float64"
+            slow = name in SLOW or dtype != "float32"
             marks = pytest.mark.slow if slow else ()
             yield pytest.param(name, dtype, marks=marks)
 
 
-@pytest.mark.parametrize("name, dtype", cases())
+@pytest.mark.parametrize("name, dtype", [*cases()])
 def test_value_and_two_derivatives_are_right_over_the_whole_range(name, dtype):
     truth, low, high = FUNCTIONS[name]
-    points = grid(dtype, low, high, n=12 if name in SLOW else 40)
+    points = grid(dtype, low, high, n=12 if name in SLOW or dtype == "float32" else 40)
     assert worst(getattr(stable, name), truth, points, dtype)[:5] == []
