@@ -124,7 +124,7 @@ def audit(
     return Audit(
         tuple(sorted(faults, key=gravity)),
         tuple(unseen),
-        complete=clock.left() > 0,
+        complete=not clock.cut,
         seconds=clock.laps,
         **counts,
     )
@@ -138,6 +138,7 @@ class _Clock:
         self.spent = 0.0
         self.laps: dict[str, float] = {}
         self.last = time.perf_counter()
+        self.cut = False  # whether a search ended for want of time
 
     def lap(self, name: str, searching: bool = False) -> None:
         now = time.perf_counter()
@@ -295,7 +296,8 @@ def search(
         look(side, point, tried, mild=n < 4)
         counts["points"] += 1
         clock.lap("points", searching=True)
-        if not free or n >= MOST_POINTS or clock.left() < end:
+        clock.cut |= clock.left() < end
+        if not free or n >= MOST_POINTS or clock.cut:
             break
     told = {side.watch.equations[i].address for i in tried.born}
     left = [
@@ -345,6 +347,7 @@ def pursue(
                 counts["points"] += 1
             clock.lap("gradient search", searching=True)
             if clock.left() < end:
+                clock.cut = True
                 return
 
 
@@ -432,6 +435,7 @@ def confirmed(
         reaches_output=True,
         operands=culprits(operands, outs),
         witness=question.arguments(point),
+        given=question.given,
         cotangent=cotangents(side, question, point),
         computed=computed,
         exact=exact,

@@ -96,28 +96,45 @@ def lost(
                 losses.append(loss)
         clock.lap("digits", searching=True)
         if clock.left() < end:
+            clock.cut = True
             break
-    return blamed(side, losses, table, compiled, question)
+    return blamed(side, losses, table, truth, compiled, question, clock)
 
 
 def blamed(
     side: Any,
     losses: Sequence[Loss],
     table: Sequence[Operation],
+    truth: Truth,
     compiled: Callable[..., Any],
     question: Any,
+    clock: Any,
 ) -> list[Fault]:
     """The worst loss of each operation that is to blame for one."""
+    end = clock.left() / 2
     worst: dict[Any, tuple[Loss, Operation, str]] = {}
     order = lambda loss: (loss.small, -loss.ratio)
     for loss in sorted(losses, key=order)[:BLAMED]:
         stats = np.asarray(shadow_program(side.closed, loss.point)[2])
         operation, kind = blame(table, stats, loss.output)
         worst.setdefault(operation.address, (loss, operation, kind))
+        clock.lap("blame", searching=True)
+        if clock.left() < end:
+            clock.cut = True
+            break
     return [
-        fault(side, *found, compiled=compiled, question=question)
-        for found in worst.values()
+        fault(side, refined(loss, truth), *who, compiled=compiled, question=question)
+        for loss, *who in worst.values()
     ]
+
+
+def refined(loss: Loss, truth: Truth) -> Loss:
+    """The exact value in extended precision, where float64 has lost digits as well."""
+    if truth.exact is None:
+        return loss
+    true = float(as_float(truth.exact(loss.point)[loss.output]).ravel()[loss.element])
+    size = max(abs(true), 1e-300)
+    return loss._replace(exact=true, relative=abs(loss.computed - true) / size)
 
 
 def suspicious(side: Any, outs: Sequence[Any], wide: Sequence[Any]) -> list[int]:
@@ -204,7 +221,11 @@ def scale_of(outputs: Sequence[np.ndarray]) -> float:
 
 
 def neighbour(boxes: Sequence[Box], point: Point, rng: np.random.Generator) -> Point:
-    """Every float moved up, down or not at all, by one unit in the last place."""
+    """Every float moved up, down or not at all, by one unit in the last place.
+
+    At least by the smallest normal number: hardware that flushes what is below it to
+    zero knows no input better than that.
+    """
     out: Point = []
     for box, value in zip(boxes, point, strict=True):
         if not box.real:
@@ -212,8 +233,11 @@ def neighbour(boxes: Sequence[Box], point: Point, rng: np.random.Generator) -> P
             continue
         x = np.asarray(value)
         to = rng.choice(np.asarray([-np.inf, np.inf]), x.shape).astype(x.dtype)
-        moved = np.where(rng.random(x.shape) < 0.8, np.nextafter(x, to), x)
-        moved = np.where(x == 0, x, moved).astype(x.dtype)
+        least = np.sign(as_float(to)) * float(jnp.finfo(x.dtype).tiny)
+        wide, next_ = as_float(x), as_float(np.nextafter(x, to))
+        moved = np.where(abs(next_ - wide) < abs(least), wide + least, next_)
+        moved = np.where((rng.random(x.shape) < 0.8) & (x != 0), moved, wide)
+        moved = moved.astype(x.dtype)
         out.append(moved if box.fixed is not None else inside(box, as_float(moved)))
     return out
 
@@ -245,6 +269,7 @@ def fault(
         reaches_output=True,
         operands=(),
         witness=question.arguments(loss.point),
+        given=question.given,
         cotangent=[jnp.asarray(x) for x in extra] if extra else None,
         computed=loss.computed,
         exact=loss.exact,

@@ -16,6 +16,7 @@ extended precision from the same input:
 """
 
 import html
+import itertools
 import json
 import math
 from collections.abc import Sequence
@@ -47,6 +48,7 @@ class Fault:
         tuple[float, float], ...
     ]  # least and greatest of each, when it fails
     witness: tuple[Any, ...] | None = None  # arguments that make it happen
+    given: tuple[bool, ...] = ()  # which arrays of the witness came with the question
     cotangent: Any = None  # of the outputs, where the gradient was taken of several
     computed: float | None = None  # the worst element of the output at the witness
     exact: float | None = None  # what it should be
@@ -207,7 +209,7 @@ def details(fault: Fault) -> list[str]:
     if fault.operands:
         out.append(f"operands  {spans(fault.operands)}")
     if fault.witness is not None:
-        out.append(f"witness   {shown(fault.witness)}")
+        out.append(f"witness   {shown(fault.witness, fault.given)}")
     if fault.computed is not None:
         exact = "" if fault.exact is None else f", exact {number(fault.exact)}"
         out.append(f"output    {number(fault.computed)}{exact}")
@@ -281,11 +283,16 @@ def spans(operands: Sequence[tuple[float, float]]) -> str:
     )
 
 
-def shown(args: tuple[Any, ...], most: int = 8) -> str:
-    """Arguments in short: small arrays in full, large ones by their range."""
+def shown(args: tuple[Any, ...], given: Sequence[bool] = (), most: int = 8) -> str:
+    """Arguments in short: small arrays in full, large ones by their range.
+
+    What was given, and so is the same in every witness, is left out.
+    """
     parts = []
-    for leaf in jax.tree.leaves(args):
-        if not hasattr(leaf, "dtype"):
+    leaves = [leaf for leaf in jax.tree.leaves(args) if hasattr(leaf, "dtype")]
+    same = list(given) if not all(given) else []
+    for leaf, known in itertools.zip_longest(leaves, same, fillvalue=False):
+        if known:
             continue
         if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.extended):
             parts.append("key")

@@ -27,6 +27,11 @@ class Question(NamedTuple):
     tree: Any  # of the arguments
     leaves: list[Any]  # of the arguments, specs and others
 
+    @property
+    def given(self) -> tuple[bool, ...]:
+        """For each array of the arguments, whether it was given as such."""
+        return tuple(not box.free for box in self.boxes)
+
     def arguments(self, point: Point) -> tuple[Any, ...]:
         """A point as the arguments of the function."""
         rest = iter(point)
