@@ -117,7 +117,10 @@ def audit(
         counts["unbounded"] += sum(c.derived for c in candidates)
         unseen += [n for n in analysis.not_analysed if n not in unseen]
         clock.lap("bounds")
-        faults += examine(side, candidates, analysis.results, question, clock, counts, seed)
+        wrong = any(f.verdict in ("defect", "domain") for f in faults)
+        faults += examine(
+            side, candidates, analysis.results, question, clock, counts, seed, wrong
+        )
     faults = without_echoes(with_gradients(faults))
     faults = with_suggestions(faults, question)
     clock.lap("suggestions")
@@ -231,8 +234,13 @@ def examine(
     clock: _Clock,
     counts: dict[str, int],
     seed: int,
+    wrong: bool,
 ) -> list[Fault]:
-    """All findings of one program."""
+    """All findings of one program.
+
+    `wrong` says that the value fails somewhere. Then the digits of the gradient are not
+    asked for: most of what it has lost is the value's loss, spread over other lines.
+    """
     tried = search(side, candidates, bounds, clock, counts, seed)
     truth = truth_of(side.closed)
     compiled = jax.jit(core.jaxpr_as_fun(side.closed))
@@ -244,8 +252,9 @@ def examine(
             confirmed(side, number, failures, tried, truth, compiled, question)
         )
     clock.lap("witnesses")
-    faults += digits.lost(side, tried.fine, truth, compiled, question, clock)
-    clock.lap("digits")
+    if not wrong:
+        faults += digits.lost(side, tried.fine, truth, compiled, question, clock)
+        clock.lap("digits")
     kinds = {c.equation.address: c for c in candidates}
     told = {(f.operation, f.place) for f in faults}
     for number in sorted(tried.masked - blamed):

@@ -41,7 +41,8 @@ def truth_of(closed: jaxpr.Closed) -> Truth:
     run = jax.jit(lambda *values: shadow_program(closed, values)[1])
 
     def wide(point: Point) -> list[np.ndarray]:
-        return [np.asarray(out) for out in run(*point)]
+        with jax.enable_x64(True):  # some primitives are traced when they are lowered
+            return [np.asarray(out) for out in run(*point)]
 
     def in_full(point: Point) -> list[Any]:
         return exact.evaluate(closed, *point)
