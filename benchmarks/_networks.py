@@ -68,9 +68,7 @@ def transformer(blocks: int = 6, width: int = 64, length: int = 32) -> Network:
         return -picked.mean()
 
     tokens = jax.random.randint(jax.random.key(1), (4, length + 1), 0, 100)
-    return Network(
-        loss, params, jax.nn.one_hot(tokens[:, :-1], 100), tokens[:, 1:]
-    )
+    return Network(loss, params, jax.nn.one_hot(tokens[:, :-1], 100), tokens[:, 1:])
 
 
 def resnet(width: int = 16) -> Network:
@@ -78,7 +76,11 @@ def resnet(width: int = 16) -> Network:
     keys = iter(jax.random.split(jax.random.key(0), 64))
     conv = lambda m, n, k=3: jax.random.normal(next(keys), (k, k, m, n)) / (k * m**0.5)
     scale = lambda n: {"gain": jnp.ones(n), "bias": jnp.zeros(n)}
-    params: dict[str, Any] = {"stem": conv(3, width), "norm": scale(width), "blocks": []}
+    params: dict[str, Any] = {
+        "stem": conv(3, width),
+        "norm": scale(width),
+        "blocks": [],
+    }
     m = width
     for stage in range(4):
         for block in range(2):
@@ -103,7 +105,7 @@ def resnet(width: int = 16) -> Network:
 
     def loss(params: Any, x: Any, labels: Any) -> Any:
         h = jax.nn.relu(norm(convolve(x, params["stem"]), params["norm"]))
-        for i, p in enumerate(params["blocks"]):
+        for p in params["blocks"]:
             stride = 2 if "skip" in p else 1
             y = jax.nn.relu(norm(convolve(h, p["a"], stride), p["n1"]))
             y = norm(convolve(y, p["b"]), p["n2"])

@@ -5,15 +5,19 @@ its documented range, that is a finding with a proof, and listed here by name.
 """
 
 import pytest
-
-from steepest.numerics._audit import audit
 from tests.numerics.corpus.controls import CONTROLS
 from tests.numerics.corpus.library import LIBRARY, LIBRARY_DEFECTS
+
+from steepest.numerics._audit import audit
 
 
 #: Found by the audit and true: the one-pass variance of `standardize` far from zero, and
 #: the slope of `log_ndtr` in its tail, of which four digits are right.
-WRONG = {"nn.standardize": "value", "log_ndtr": "gradient", "special.log_ndtr": "gradient"}
+WRONG = {
+    "nn.standardize": "value",
+    "log_ndtr": "gradient",
+    "special.log_ndtr": "gradient",
+}
 
 
 def by_name(controls):
@@ -41,9 +45,7 @@ def check(control):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "wrong", [pytest.param(w, id=w.name) for w in LIBRARY_DEFECTS]
-)
+@pytest.mark.parametrize("wrong", [pytest.param(w, id=w.name) for w in LIBRARY_DEFECTS])
 def test_where_the_library_is_wrong_is_found_and_proved(wrong):
     found = audit(wrong.fun, *wrong.specs, gradient=wrong.gradient, budget=20.0)
     where = ("gradient", "both") if wrong.gradient else ("value", "both")

@@ -10,11 +10,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-
-from steepest.numerics._audit import audit
 from tests.numerics.corpus.case import true
 from tests.numerics.corpus.cases import CASES
 from tests.numerics.corpus.families import FAMILIES
+
+from steepest.numerics._audit import audit
 
 
 def by_id(cases):
@@ -49,7 +49,9 @@ def fails(case, fault):
         ones = fault.cotangent
 
         def fun(*args):
-            floats = [i for i, a in enumerate(args) if jnp.issubdtype(a.dtype, jnp.floating)]
+            floats = [
+                i for i, a in enumerate(args) if jnp.issubdtype(a.dtype, jnp.floating)
+            ]
             of = lambda *xs: case.fun(*swap(args, floats, xs))
             out, pull = jax.vjp(of, *(args[i] for i in floats))
             return pull(jnp.ones_like(out) if ones is None else ones[0])

@@ -4,9 +4,9 @@ The lines of the defect are found, and no other; in the healthy twin, none.
 """
 
 import pytest
+from tests.numerics.corpus.grist import GROUPS, defect_lines
 
 from steepest.numerics._audit import audit
-from tests.numerics.corpus.grist import GROUPS, defect_lines
 
 
 GRAVE = ("defect", "domain")

@@ -1,12 +1,12 @@
 """Numerical soundness: which operation fails, at which input, and its stable form.
 
-    audit(fun, *specs)             what will overflow, vanish or lose its digits; proved
-    shadow(fun)(*args)             the error of every operation of one run
-    stabilize(fun)                 the function rewritten to stable forms
-    stable.logsumexp, ...          the stable forms themselves
-    formats.table()                where each floating format ends
-    locate_nonfinite(fun, *args)   the first operation that makes a NaN or an infinity
-    compare_programs(old, new, *args)   where two versions of a program part
+audit(fun, *specs)             what will overflow, vanish or lose its digits; proved
+shadow(fun)(*args)             the error of every operation of one run
+stabilize(fun)                 the function rewritten to stable forms
+stable.logsumexp, ...          the stable forms themselves
+formats.table()                where each floating format ends
+locate_nonfinite(fun, *args)   the first operation that makes a NaN or an infinity
+compare_programs(old, new, *args)   where two versions of a program part
 """
 
 from . import formats as formats, stable as stable
@@ -17,5 +17,5 @@ from ._locate import (
     locate_nonfinite as locate_nonfinite,
 )
 from ._stabilize import Rewrite as Rewrite, Rewrites as Rewrites, stabilize as stabilize
-from .finding import Audit as Audit, Fault as Fault
+from .auditing.finding import Audit as Audit, Fault as Fault
 from .intervals import Interval as Interval

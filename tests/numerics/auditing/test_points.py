@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from steepest.numerics.points import Box, points
+from steepest.numerics.auditing.points import Box, points
 
 
 def box(low, high, shape=(4,), dtype=jnp.float32):

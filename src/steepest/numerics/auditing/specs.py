@@ -12,9 +12,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..core import jaxpr
-from ..core.errors import InputError, in_short, type_name
-from .intervals import Interval
+from ...core import jaxpr
+from ...core.errors import InputError, in_short, type_name
+from ..intervals import Interval
 from .points import Box, Point
 
 
@@ -147,7 +147,7 @@ def box_of(leaf: Any) -> Box:
 
 def ends(dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
     """The least and the greatest finite number of a format."""
-    if dtype == bool:
+    if dtype.kind == "b":
         return np.asarray(0), np.asarray(1)
     if jnp.issubdtype(dtype, jnp.floating):
         info = jnp.finfo(dtype)

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from ..core import jaxpr
-from . import exact
+from ...core import jaxpr
+from .. import exact
+from ..shadowing.program import shadow_program
 from .points import Point
-from .shadowing.program import shadow_program
 
 
 #: Elements computed in a run, above which extended precision takes too long.

@@ -28,7 +28,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..core import jaxpr
+from ...core import jaxpr
 from .events import Address, is_float
 from .points import Box, Point, inside
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from jax.extend import core
 
-from ..core import jaxpr
+from ...core import jaxpr
 from .events import Address
 
 

@@ -24,11 +24,11 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
+from ..shadowing.blame import blame
+from ..shadowing.operations import Operation, operations
+from ..shadowing.program import shadow_program
 from .finding import Fault
 from .points import Box, Point, inside
-from .shadowing.blame import blame
-from .shadowing.operations import Operation, operations
-from .shadowing.program import shadow_program
 from .truth import Truth
 
 
@@ -123,8 +123,8 @@ def blamed(
             clock.cut = True
             break
     return [
-        fault(side, refined(loss, truth), *who, compiled=compiled, question=question)
-        for loss, *who in worst.values()
+        fault(side, refined(loss, truth), who, kind, compiled, question)
+        for loss, who, kind in worst.values()
     ]
 
 
@@ -245,9 +245,8 @@ def neighbour(boxes: Sequence[Box], point: Point, rng: np.random.Generator) -> P
 def fault(
     side: Any,
     loss: Loss,
-    operation: Any,  # Operation or Equation
+    operation: Operation,
     kind: str,
-    *,
     compiled: Callable[..., Any],
     question: Any,
 ) -> Fault:

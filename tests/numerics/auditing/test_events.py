@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from steepest.core import jaxpr
-from steepest.numerics.events import watch
+from steepest.numerics.auditing.events import watch
 
 
 def blamed(fun, *args):

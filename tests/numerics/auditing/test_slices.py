@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from steepest.core import jaxpr
-from steepest.numerics.slices import needed
+from steepest.numerics.auditing.slices import needed
 
 
 def primitives(fun, wanted, *args):

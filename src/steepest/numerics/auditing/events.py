@@ -27,7 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 
-from ..core import jaxpr
+from ...core import jaxpr
 
 
 Address = tuple[int, ...]
@@ -40,6 +40,14 @@ class Seen(NamedTuple):
     origins: list[int]  # for each output: 1 + number of the equation to blame, or 0
     born: set[int]  # numbers of the equations that made a NaN or an infinity
     room: dict[int, float]  # by number: bits from the largest result to the format's
+    at: dict[int, "Met"]  # by number: what a birth came from
+
+
+class Met(NamedTuple):
+    """Operands and results of an equation, floats alone."""
+
+    operands: list[np.ndarray]
+    results: list[np.ndarray]
 
 
 class Watch(NamedTuple):
@@ -52,7 +60,21 @@ class Watch(NamedTuple):
 
 #: They move what they get: the origin moves along, and nothing is born.
 MOVES = frozenset(
-    ["broadcast_in_dim", "reshape", "squeeze", "expand_dims", "transpose", "copy", "copy_p", "slice", "rev", "stop_gradient", "optimization_barrier", "sharding_constraint", "device_put"]
+    [
+        "broadcast_in_dim",
+        "reshape",
+        "squeeze",
+        "expand_dims",
+        "transpose",
+        "copy",
+        "copy_p",
+        "slice",
+        "rev",
+        "stop_gradient",
+        "optimization_barrier",
+        "sharding_constraint",
+        "device_put",
+    ]
 )
 
 
@@ -62,7 +84,7 @@ def watch(closed: jaxpr.Closed) -> Watch:
     plan = plan_of(closed, None, 0, equations)
 
     def run(*values: Any, room: bool = False) -> Seen:
-        seen = Seen([], [], set(), {})
+        seen = Seen([], [], set(), {}, {})
         carried = [Carried(jnp.asarray(v), 0) for v in values]
         for out in execute(plan, carried, seen, room):
             seen.outputs.append(out.value)
@@ -216,10 +238,16 @@ def ordinary(s: Step, operands: list[Carried], seen: Seen, room: bool) -> list[C
     if s.number >= 0 and not origin and is_birth(operands, outs):
         seen.born.add(s.number)
         origin = s.number + 1
+        arrays = ([x.value for x in operands], outs)
+        seen.at[s.number] = Met(*map(floats_of, arrays))
     return [
         Carried(out, 0 if fine else origin)
         for out, fine in zip(outs, good, strict=True)
     ]
+
+
+def floats_of(values: Sequence[Any]) -> list[np.ndarray]:
+    return [np.asarray(x) for x in values if is_float(x)]
 
 
 def is_birth(operands: Sequence[Carried], outs: Sequence[Any]) -> bool:

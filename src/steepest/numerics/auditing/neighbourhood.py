@@ -19,9 +19,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..core import jaxpr
+from ...core import jaxpr
+from ..intervals import Range, range_of
 from .events import Plan, Step, is_finite
-from .intervals import Range, range_of
 from .points import Box, Point, points
 from .witness import Danger, compiled, descend, distance
 

@@ -1,0 +1,1 @@
+"""The stages of `audit`, one a file."""

@@ -1,0 +1,93 @@
+"""One finding for each fault: echoes merged, the stable form named, the gravest first."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import jax
+import numpy as np
+
+from .._stabilize import stabilize
+from .finding import ORDER, Fault
+from .search import floats
+from .specs import Question, shape_of
+
+
+def with_gradients(faults: Sequence[Fault]) -> list[Fault]:
+    """A fault of the value that the gradient inherits is one finding, "both"."""
+    values = {(f.operation, f.place): f for f in faults if in_value(f)}
+    gradients = {
+        (f.operation, f.place) for f in faults if f.where == "gradient" and f.confirmed
+    }
+    out = []
+    for fault in faults:
+        key = fault.operation, fault.place
+        if fault.where == "gradient" and key in values:
+            continue
+        if in_value(fault) and key in gradients:
+            fault = replace(fault, where="both")
+        masked = fault.verdict == "masked" and fault.where == "value"
+        if not (masked and key in gradients):
+            out.append(fault)
+    return out
+
+
+def in_value(fault: Fault) -> bool:
+    return fault.where == "value" and fault.confirmed
+
+
+def without_echoes(faults: Sequence[Fault]) -> list[Fault]:
+    """One finding for the equations that fail in the same way on the same line."""
+    kept: dict[tuple[Any, ...], Fault] = {}
+    for fault in faults:
+        key = (fault.operation, fault.place, fault.kind, fault.where, fault.verdict)
+        if key in kept:
+            kept[key] = replace(kept[key], count=kept[key].count + 1)
+        else:
+            kept[key] = fault
+    return list(kept.values())
+
+
+def with_suggestions(faults: Sequence[Fault], question: Question) -> list[Fault]:
+    """What `stabilize` would write on the line of a finding."""
+    if all(f.witness is None for f in faults):
+        return list(faults)
+    specs = [
+        shape_of(leaf) if hasattr(leaf, "shape") else leaf for leaf in question.leaves
+    ]
+    args = jax.tree.unflatten(question.tree, specs)
+    stable = stabilize(question.fun)
+    said: dict[Any, str] = {}
+    known = set()  # lines of which a stable form is known
+    for rewrite in stable.rewrites(*args):
+        line = rewrite.place.file, rewrite.place.line
+        said.setdefault(line, rewrite.after if rewrite.applied else rewrite.reason)
+        if rewrite.applied:
+            known.add(line)
+    out = []
+    for fault in faults:
+        line = fault.place.file, fault.place.line
+        if fault.witness is not None:
+            fault = replace(fault, suggestion=said.get(line, ""))
+        if fault.verdict == "imprecise" and line in known and mends(stable, fault):
+            fault = replace(fault, verdict="defect")
+        out.append(fault)
+    return out
+
+
+def mends(stable: Callable[..., Any], fault: Fault) -> bool:
+    """Whether the rewritten function has the digits that were lost at the witness."""
+    if fault.witness is None or fault.exact is None:
+        return False
+    exact = np.float64(fault.exact)
+    outs = jax.tree.leaves(stable(*fault.witness))
+    near = [np.isclose(floats(y), exact, rtol=1e-2, atol=0) for y in outs]
+    return any(bool(n.any()) for n in near)
+
+
+def gravity(fault: Fault) -> tuple[Any, ...]:
+    return (
+        ORDER.index(fault.verdict),
+        fault.where == "gradient",
+        -(fault.digits_lost or 0),
+    )
