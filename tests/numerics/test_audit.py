@@ -121,6 +121,17 @@ def test_half_precision_ends_sooner():
     assert not audit(jnp.square, Interval(0, 300), gradient=False).findings
 
 
+def test_a_fault_of_the_compiled_program_is_one_of_jit_alone():
+    """Where this JAX's compiler folds the constants: to infinity, and ∞·0 is NaN."""
+    fun = lambda x: x * 1e30 * 1e30
+    folded = bool(np.isnan(jax.jit(fun)(jnp.float32(0))))
+    found = audit(fun, Interval(-1e-30, 1e-30), gradient=False)
+    alone = [f for f in found.confirmed if f.mode == "jit"]
+    assert bool(alone) == folded
+    for fault in alone:
+        assert fault.operation == "mul" and not np.isfinite(jax.jit(fun)(*fault.witness))
+
+
 def test_specs_stand_in_any_tree():
     loss = lambda p, b: jnp.log(jax.nn.sigmoid(b["x"] @ p["w"])).sum()
     params = {"w": jnp.full((2,), 100.0)}

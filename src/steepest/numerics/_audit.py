@@ -35,6 +35,7 @@ from jax.extend import core
 
 from ..core.errors import InputError
 from .auditing import digits
+from .auditing.compiled import only_compiled
 from .auditing.faults import confirmed, noted, possible
 from .auditing.finding import Audit, Fault
 from .auditing.search import Clock, search
@@ -138,6 +139,8 @@ def examine(
         faults.append(
             confirmed(side, number, failures, tried, truth, compiled, question)
         )
+    if not wrong:
+        faults += only_compiled(side, tried.fine, truth, compiled, question)
     clock.lap("witnesses")
     if not wrong:
         faults += digits.lost(side, tried.fine, truth, compiled, question, clock)
