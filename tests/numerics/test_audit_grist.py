@@ -19,7 +19,7 @@ def by_id(groups):
 @pytest.mark.slow
 @pytest.mark.parametrize("group", by_id(GROUPS))
 def test_the_defective_line_is_found_and_no_other(group):
-    found = audit(group.defective, group.params, group.batch, budget=20.0)
+    found = audit(group.defective, group.params, group.batch, budget=8.0)
     grave = [f for f in found.confirmed if f.verdict in GRAVE]
     assert grave, f"\n{found}"
     assert {f.place.line for f in grave} <= defect_lines(group.defective), f"\n{found}"
@@ -29,5 +29,5 @@ def test_the_defective_line_is_found_and_no_other(group):
 @pytest.mark.slow
 @pytest.mark.parametrize("group", by_id(GROUPS))
 def test_the_healthy_twin_has_no_defect(group):
-    found = audit(group.healthy, group.params, group.batch, budget=20.0)
+    found = audit(group.healthy, group.params, group.batch, budget=8.0)
     assert not [f for f in found.confirmed if f.verdict in GRAVE], f"\n{found}"

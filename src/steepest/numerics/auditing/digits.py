@@ -270,6 +270,7 @@ def fault(
         witness=question.arguments(loss.point),
         given=question.given,
         cotangent=[jnp.asarray(x) for x in extra] if extra else None,
+        element=(loss.output, loss.element),
         computed=loss.computed,
         exact=loss.exact,
         digits_lost=float(np.clip(np.log10(loss.relative / eps), 0, most)),

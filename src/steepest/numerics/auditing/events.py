@@ -12,7 +12,8 @@ so that an output that is not finite names the operation to blame, and one that 
 finite acquits all: what was born and then masked by a `where` has reached nothing. In
 a `where` only the cases that were chosen count. An infinity that comes in with an
 argument or stands in the program as a constant is nobody's birth; a NaN made from it
-is one. A birth in a loop belongs to the equation in the loop's body.
+is one. A birth in a loop belongs to the equation in the loop's body; a loop that ends
+finite is not looked into.
 
 Each operation is compiled by itself, once for all that have its shapes, so that a run
 costs what an eager run does and starts at once: a single program that watches itself
@@ -271,8 +272,11 @@ def chosen(operands: Sequence[Carried]) -> list[int]:
 
 
 def control(s: Step, operands: list[Carried], seen: Seen, room: bool) -> list[Carried]:
-    """Loops and branches: as they are while all is finite, else turn by turn."""
+    """Loops and branches: as they are where all ends finite, else turn by turn."""
     values = [x.value for x in operands]
+    outs = s.bind(*values)
+    if not room and all(map(is_finite, outs)):
+        return [Carried(out, 0) for out in outs]
     match s.equation.control:
         case jaxpr.Cond(branches):
             i = int(np.clip(int(values[0]), 0, len(branches) - 1))

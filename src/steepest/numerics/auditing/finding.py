@@ -48,7 +48,8 @@ class Fault:
     witness: tuple[Any, ...] | None = None  # arguments that make it happen
     given: tuple[bool, ...] = ()  # which arrays of the witness came with the question
     cotangent: Any = None  # of the outputs, where the gradient was taken of several
-    computed: float | None = None  # the worst element of the output at the witness
+    element: tuple[int, int] | None = None  # number of the worst output, and in it
+    computed: float | None = None  # that element at the witness
     exact: float | None = None  # what it should be
     digits_lost: float | None = None  # decimal digits of the worst output
     suggestion: str = ""

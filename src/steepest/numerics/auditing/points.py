@@ -129,6 +129,7 @@ CORNERS: tuple[Way, ...] = (
     ends,
     lambda d: d.one(d.high, 0),
     lambda d: d.fill(d.tiny),
+    lambda d: d.one(0, d.low),
 )
 RANDOM: tuple[Way, ...] = (
     lambda d: d.spread(),
@@ -142,6 +143,7 @@ RANDOM: tuple[Way, ...] = (
     ladder,
     lambda d: mild(d) * abs(d.spread(())),
     lambda d: d.one(d.spread(()), 0),
+    lambda d: d.one(0, d.spread(())),
 )
 
 
@@ -160,11 +162,13 @@ def points(boxes: Sequence[Box], seed: int = 0) -> Iterator[Point]:
             kin = fill(boxes, [way] * n, rng)
             yield relate(boxes, kin, rng) if n > 1 else kin
         for _ in range(len(CORNERS) + len(RANDOM) if n > 1 else 4):
-            ways = [
-                (CORNERS if rng.random() < 0.4 else RANDOM)[rng.integers(9)]
-                for _ in range(n)
-            ]
-            yield fill(boxes, ways, rng)
+            yield fill(boxes, [one_of(rng) for _ in range(n)], rng)
+
+
+def one_of(rng: np.random.Generator) -> Way:
+    """A corner or a random way."""
+    ways = CORNERS if rng.random() < 0.4 else RANDOM
+    return ways[rng.integers(len(ways))]
 
 
 def fill(boxes: Sequence[Box], ways: Sequence[Way], rng: Any) -> Point:

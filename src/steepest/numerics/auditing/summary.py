@@ -69,20 +69,25 @@ def with_suggestions(faults: Sequence[Fault], question: Question) -> list[Fault]
         line = fault.place.file, fault.place.line
         if fault.witness is not None:
             fault = replace(fault, suggestion=said.get(line, ""))
-        if fault.verdict == "imprecise" and line in known and mends(stable, fault):
-            fault = replace(fault, verdict="defect")
+        if fault.verdict == "imprecise":
+            mended = line in known and mends(stable, fault)
+            fault = (
+                replace(fault, verdict="defect")
+                if mended
+                else replace(fault, suggestion="")
+            )
         out.append(fault)
     return out
 
 
 def mends(stable: Callable[..., Any], fault: Fault) -> bool:
-    """Whether the rewritten function has the digits that were lost at the witness."""
-    if fault.witness is None or fault.exact is None:
+    """Whether the rewritten function has digits that were lost at the witness."""
+    if fault.witness is None or fault.exact is None or fault.element is None:
         return False
-    exact = np.float64(fault.exact)
-    outs = jax.tree.leaves(stable(*fault.witness))
-    near = [np.isclose(floats(y), exact, rtol=1e-2, atol=0) for y in outs]
-    return any(bool(n.any()) for n in near)
+    output, element = fault.element
+    values = [leaf for leaf in jax.tree.leaves(stable(*fault.witness))]
+    mended = floats(values[output]).ravel()[element]
+    return bool(abs(mended - fault.exact) < 0.01 * abs(fault.computed - fault.exact))
 
 
 def gravity(fault: Fault) -> tuple[Any, ...]:
