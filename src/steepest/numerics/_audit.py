@@ -137,7 +137,7 @@ def examine(
     for number, failures in tried.failures.items():
         blamed.add(number)
         faults.append(
-            confirmed(side, number, failures, tried, truth, compiled, question)
+            confirmed(side, number, failures, tried, truth, compiled, question, clock)
         )
     if not wrong:
         faults += only_compiled(side, tried.fine, truth, compiled, question)

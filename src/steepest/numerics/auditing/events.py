@@ -20,7 +20,7 @@ costs what an eager run does and starts at once: a single program that watches i
 would take minutes to compile where the network takes seconds.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -282,37 +282,45 @@ def control(s: Step, operands: list[Carried], seen: Seen, room: bool) -> list[Ca
             i = int(np.clip(int(values[0]), 0, len(branches) - 1))
             return execute(s.bodies[i], operands[1:], seen, room)
         case jaxpr.Scan() as loop:
-            return scan(s, loop, operands, seen, room)
+            turns = scan(s, loop, operands, seen, room)
         case jaxpr.While() as loop:
-            tests, consts, carry = loop.split(operands)
-            while bool(execute(s.bodies[0], [*tests, *carry], seen, room)[0].value):
-                carry = execute(s.bodies[1], [*consts, *carry], seen, room)
-            return list(carry)
-    raise NotImplementedError(s.equation.primitive)
+            turns = repeat(s, loop, operands, seen, room)
+        case _:
+            raise NotImplementedError(s.equation.primitive)
+    before = set(seen.born)
+    origin = first(x.origin for x in operands)
+    for _ in turns:
+        if seen.born - before and not room:
+            break
+    origin = origin or first(number + 1 for number in seen.born - before)
+    return [Carried(out, 0 if is_finite(out) else origin) for out in outs]
 
 
 def scan(
     s: Step, loop: jaxpr.Scan, operands: list[Carried], seen: Seen, room: bool
-) -> list[Carried]:
+) -> Iterator[None]:
+    """Run a scan, one turn for each `next`."""
     consts, carry, xs = loop.split(operands)
-    order = range(loop.length)[:: -1 if loop.reverse else 1]
-    rows: dict[int, list[Carried]] = {}
-    for t in order:
-        x = [Carried(x.value[t], x.origin) for x in xs]
-        x = [
-            v if v.origin and not is_finite(v.value) else Carried(v.value, 0) for v in x
+    for t in range(loop.length)[:: -1 if loop.reverse else 1]:
+        row = [Carried(x.value[t], x.origin) for x in xs]
+        row = [
+            x if x.origin and not is_finite(x.value) else Carried(x.value, 0)
+            for x in row
         ]
-        outs = execute(s.bodies[0], [*consts, *carry, *x], seen, room)
-        carry, rows[t] = outs[: loop.num_carry], outs[loop.num_carry :]
-    if not loop.length:
-        outs = s.bind(*(x.value for x in operands))
-        return [Carried(out, 0) for out in outs]
-    columns = zip(*(rows[t] for t in range(loop.length)), strict=True)
-    stacked = [
-        Carried(jnp.stack([y.value for y in column]), first(y.origin for y in column))
-        for column in columns
-    ]
-    return [*carry, *stacked]
+        carry = execute(s.bodies[0], [*consts, *carry, *row], seen, room)[
+            : loop.num_carry
+        ]
+        yield
+
+
+def repeat(
+    s: Step, loop: jaxpr.While, operands: list[Carried], seen: Seen, room: bool
+) -> Iterator[None]:
+    """Run a while loop, one turn for each `next`."""
+    tests, consts, carry = loop.split(operands)
+    while bool(execute(s.bodies[0], [*tests, *carry], seen, room)[0].value):
+        carry = execute(s.bodies[1], [*consts, *carry], seen, room)
+        yield
 
 
 def first(origins: Any) -> int:

@@ -16,7 +16,7 @@ from ..intervals import Candidate
 from .events import Address, Seen
 from .finding import ORDER, Fault
 from .points import Point
-from .search import Failure, Tried, floats
+from .search import Clock, Failure, Tried, floats
 from .sides import Side
 from .specs import Question
 from .truth import Truth
@@ -31,6 +31,7 @@ def confirmed(
     truth: Truth,
     compiled: Callable[..., Any],
     question: Question,
+    clock: Clock,
 ) -> Fault:
     """A finding with its mildest witness, and what the exact result would be."""
     equation = side.watch.equations[number]
@@ -42,13 +43,14 @@ def confirmed(
     best: tuple[Any, ...] | None = None
     for failure in failures[:4]:
         point = failure.point
-        if tried.fine:
+        if tried.fine and clock.left() > 0:
             point = milder(fails, tried.fine[0].point, point, side.boxes)
         seen = side.watch.run(*point)
         verdict, computed, exact = judge(side, seen, truth(point))
         if best is None or ORDER.index(verdict) < ORDER.index(best[0]):
             best = (verdict, point, computed, exact)
-        if verdict == "defect":
+        clock.lap("witnesses", searching=True)
+        if verdict == "defect" or clock.left() < 0:
             break
     assert best is not None
     verdict, point, computed, exact = best
