@@ -56,7 +56,9 @@ def search(net: Network) -> None:
     spec = Interval(-3, 3, net.x.shape)
     found = audit(net.loss, net.params, spec, net.labels, budget=30.0)
     seconds = time.perf_counter() - began
-    compiling = found.seconds.get("compilation", 0.0) + found.seconds.get("tracing", 0.0)
+    compiling = found.seconds.get("compilation", 0.0) + found.seconds.get(
+        "tracing", 0.0
+    )
     print(
         f"  witnesses   {seconds - compiling:6.2f} s   limit 30 s; "
         f"{found.points} inputs, {len(found.confirmed)} confirmed; "

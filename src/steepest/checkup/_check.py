@@ -125,6 +125,8 @@ ABSENT = {
     "unit.dead": "the program has no ReLU",
     "unit.saturated": "the program has no tanh or sigmoid",
     "validation.loss": "the problem has no validation data",
+    "program.new_shapes": "the data are arrays, whose batches have one shape",
+    "loss_scale": "the loss is not computed in float16",
 }
 PROBES = {"unit": "activations", "validation": "evaluation", "layer": "norms"}
 

@@ -350,7 +350,8 @@ class Run:
             "probe_compile_seconds": schedule.seconds - schedule.spent,
             "ended": ended,
         }
-        self.record.facts["program.new_shapes"] = sorted(self.shapes.values())
+        if not self.arrays:
+            self.record.facts["program.new_shapes"] = sorted(self.shapes.values())
         if self.arrays:
             n = self.order.examples
             self.record.meta["examples"] = n

@@ -341,7 +341,8 @@ def distribute(one: float, sign: float) -> Rule:
         low, high = corners(np.multiply, g, (np.minimum(*ends), np.maximum(*ends)))
         size = np.maximum(abs(t[0]), abs(t[1])) + abs(one)
         error = 2 * c.fmt.eps * size * np.maximum(abs(g[0]), abs(g[1])) + c.fmt.tiny
-        error = np.where(np.isnan(error), np.inf, error)
+        exact = (t[0] == t[1]) & np.isin(t[0], (-1.0, 0.0, 1.0))
+        error = np.where(exact, 0.0, np.where(np.isnan(error), np.inf, error))
         low, high = arithmetic.settle(c.fmt, low - error, high + error)
         unknown = np.isnan(low) | np.isnan(high)
         return np.where(unknown, -np.inf, low), np.where(unknown, np.inf, high), {}

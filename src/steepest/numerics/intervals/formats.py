@@ -82,6 +82,9 @@ def widened(fmt: Format, low: Any, high: Any, ulps: Any) -> tuple[Any, Any]:
     """Bounds of a function that is computed with an error of some units."""
     part = ulps * fmt.eps
     lower, higher = low - part * abs(low), high + part * abs(high)
+    few = 8 * fmt.tiny * (np.asarray(ulps) > 0)  # what is halved on the way is flushed
+    lower = np.where((low > 0) & (low < few), 0.0, lower)
+    higher = np.where((high < 0) & (high > -few), 0.0, higher)
     lower = np.where(np.isinf(low), low, lower)  # ∞ − ∞
     return settle(fmt, lower, np.where(np.isinf(high), high, higher))
 

@@ -21,7 +21,9 @@ erfc = np.frompyfunc(math.erfc, 1, 1)
 
 
 def _gammaln(x: float) -> float:
-    return math.lgamma(x) if 0 < x < 1e305 else np.inf
+    if x > 1e290:
+        return x * (math.log(x) - 1) if x < np.inf else np.inf
+    return math.lgamma(x) if x > 0 else np.inf
 
 
 gammaln = np.frompyfunc(_gammaln, 1, 1)
@@ -29,6 +31,11 @@ gammaln = np.frompyfunc(_gammaln, 1, 1)
 
 def floats(f: Callable) -> Callable:
     return lambda x: np.asarray(f(np.asarray(x, np.float64)), np.float64)
+
+
+def units(c: Context, ulps: Any) -> Any:
+    """In double precision XLA's functions are less exact, in its units."""
+    return ulps * (16 if c.fmt.eps < 1e-10 else 1)
 
 
 def increasing(
@@ -42,7 +49,7 @@ def increasing(
     """For an increasing `f`; `at` are points (x, y) that the computed one passes."""
 
     def rule(c: Context, x: Interval) -> Result:
-        bounds = widened(c.fmt, f(x[0]), f(x[1]), ulps)
+        bounds = widened(c.fmt, f(x[0]), f(x[1]), units(c, ulps))
         least, most = np.maximum(bounds[0], low), np.minimum(bounds[1], high)
         for point, value in at:
             least = np.where(x[0] >= point, np.maximum(least, value), least)
@@ -66,7 +73,7 @@ def log1p(c: Context, x: Interval) -> Result:
     return low, high, {"pole": pole, "domain": x[0] < -1}
 
 
-_log1p = increasing(np.log1p, 4, at=((0.0, 0.0),))
+_log1p = increasing(np.log1p, 8, at=((0.0, 0.0),))
 
 
 def sqrt(c: Context, x: Interval) -> Result:
@@ -93,7 +100,14 @@ def logistic(c: Context, x: Interval) -> Result:
 
 
 exp = increasing(np.exp, 4, at=((0.0, 1.0),), low=0.0)
-tanh_bounds = increasing(np.tanh, 5, at=((0.0, 0.0),), low=-1.0, high=1.0)
+_tanh = increasing(np.tanh, 5, at=((0.0, 0.0),), low=-1.0, high=1.0)
+
+
+def tanh(c: Context, x: Interval) -> Result:
+    """Exactly ±1 where 1 − |tanh| is far below a unit: 2 exp(−2|x|) < ε/16."""
+    low, high, _ = _tanh(c, x)
+    end = 0.5 * np.log(32 / c.fmt.eps) if c.fmt.eps > 1e-10 else np.inf
+    return np.where(x[0] >= end, 1.0, low), np.where(x[1] <= -end, -1.0, high), {}
 
 
 def decreasing(rule: Rule) -> Rule:
@@ -101,8 +115,10 @@ def decreasing(rule: Rule) -> Rule:
 
 
 def erfc_bounds(c: Context, x: Interval) -> Result:
+    """By exp(−x²), so that its error grows with x²."""
     f = floats(erfc)
-    low, high = widened(c.fmt, f(x[1]), f(x[0]), 16)
+    size = np.minimum(np.maximum(x[0], x[1]) ** 2, 1024) * (x[1] > 0)
+    low, high = widened(c.fmt, f(x[1]), f(x[0]), units(c, 16 + size))
     high = np.where(x[0] >= 0, np.minimum(high, 1), high)
     low = np.where(x[1] <= 0, np.maximum(low, 1), low)
     return np.maximum(low, 0), np.minimum(high, 2), {}
@@ -112,7 +128,7 @@ def erf_inv(c: Context, x: Interval) -> Result:
     """The real bound of the tail is √(−log(1 − |x|)), which is what is needed."""
     pole = (x[0] <= -1) | (x[1] >= 1)
     low, high = inverse_erf(x[0]), inverse_erf(x[1])
-    low, high = widened(c.fmt, low, high, 32)
+    low, high = widened(c.fmt, low, high, units(c, 32))
     return low, high, {"pole": pole, "domain": (x[0] < -1) | (x[1] > 1)}
 
 
@@ -124,11 +140,12 @@ def inverse_erf(y: np.ndarray) -> np.ndarray:
     b = 2 / (np.pi * a) + rest / 2
     x = np.sqrt(np.maximum(np.sqrt(b * b - rest / a) - b, 0))
     x = np.where(size < 1e-3, size * np.sqrt(np.pi) / 2, np.minimum(x, 5.8))
-    for _ in range(3):
-        tail = floats(erfc)(x) - (1 - size)
+    for _ in range(6):
+        slope = np.sqrt(np.pi) / 2 * np.exp(x * x)
+        rest = np.maximum(floats(erfc)(x), 1e-300)
+        tail = rest * np.log(rest / np.maximum(1 - size, 1e-300))
         centre = size - floats(erf)(x)
-        error = np.where(size > 0.5, tail, centre)
-        x = x + error * np.sqrt(np.pi) / 2 * np.exp(x * x)
+        x = x + np.where(size > 0.5, tail, centre) * slope
     x = np.where(size < 1, x, np.inf)
     return np.copysign(x, y)
 
@@ -193,10 +210,20 @@ def acosh(c: Context, x: Interval) -> Result:
     return np.maximum(low, 0), high + 1e-3 * np.sqrt(c.fmt.eps), {"domain": x[0] < 1}
 
 
+def sinh(c: Context, x: Interval) -> Result:
+    """By exp(x ± log 2), so that its error grows with x."""
+    size = np.maximum(abs(x[0]), abs(x[1]))
+    ulps = units(c, 16 + np.minimum(size, 1024))
+    low, high = widened(c.fmt, np.sinh(x[0]), np.sinh(x[1]), ulps)
+    low = np.where(x[0] >= 0, np.maximum(low, 0), low)
+    return low, np.where(x[1] <= 0, np.minimum(high, 0), high), {}
+
+
 def cosh(c: Context, x: Interval) -> Result:
     large = np.maximum(abs(x[0]), abs(x[1]))
     least = np.where(holds_zero(x), 0.0, np.minimum(abs(x[0]), abs(x[1])))
-    low, high = widened(c.fmt, np.cosh(least), np.cosh(large), 8)
+    ulps = units(c, 16 + np.minimum(large, 1024))
+    low, high = widened(c.fmt, np.cosh(least), np.cosh(large), ulps)
     return np.maximum(low, 1 - c.fmt.eps), high, {}
 
 
@@ -217,7 +244,7 @@ def lgamma(c: Context, x: Interval) -> Result:
     low = np.where((a <= turn) & (b >= turn), -0.1214862905358496, np.minimum(u, v))
     high = np.maximum(u, v)
     slack = 16 * c.fmt.eps
-    low, high = widened(c.fmt, low - slack, high + slack, 16)
+    low, high = widened(c.fmt, low - slack, high + slack, units(c, 16))
     pole = x[0] <= 0
     low = np.where(pole, np.minimum(low, _negative_gamma(x[0])), low)
     return low, np.where(pole, np.inf, high), {"pole": pole}
@@ -234,17 +261,17 @@ def digamma(c: Context, x: Interval) -> Result:
     a, b = np.maximum(x[0], c.fmt.tiny), np.maximum(x[1], c.fmt.tiny)
     low, high = _digamma(a), _digamma(b)
     slack = 32 * c.fmt.eps
-    low, high = widened(c.fmt, low - slack, high + slack, 32)
+    low, high = widened(c.fmt, low - slack, high + slack, units(c, 32))
     pole = x[0] <= 0
     return np.where(pole, -np.inf, low), np.where(pole, np.inf, high), {"pole": pole}
 
 
 def _digamma(x: np.ndarray) -> np.ndarray:
-    """By recurrence to x > 8, then the asymptotic series."""
+    """By recurrence to x ≥ 20, then the asymptotic series."""
     out = np.zeros_like(x)
     with np.errstate(all="ignore"):
-        for _ in range(8):
-            out, x = out - np.where(x < 8, 1 / x, 0), np.where(x < 8, x + 1, x)
+        for _ in range(20):
+            out, x = out - np.where(x < 20, 1 / x, 0), np.where(x < 20, x + 1, x)
         s = 1 / (x * x)
         series = s * (1 / 12 - s * (1 / 120 - s * (1 / 252 - s / 240)))
     return out + np.log(x) - 0.5 / x - series
@@ -276,7 +303,7 @@ RULES: dict[str, Any] = {
     "rsqrt": rsqrt,
     "cbrt": increasing(np.cbrt, 4, at=ODD),
     "logistic": logistic,
-    "tanh": tanh_bounds,
+    "tanh": tanh,
     "erf": increasing(floats(erf), 8, at=ODD, low=-1.0, high=1.0),
     "erfc": erfc_bounds,
     "erf_inv": erf_inv,
@@ -287,7 +314,7 @@ RULES: dict[str, Any] = {
     "acos": inside(_acos, -1, 1),
     "atan": increasing(np.arctan, 8, at=ODD),
     "atan2": atan2,
-    "sinh": increasing(np.sinh, 8, at=ODD),
+    "sinh": sinh,
     "cosh": cosh,
     "asinh": increasing(np.arcsinh, 8, at=ODD),
     "acosh": acosh,

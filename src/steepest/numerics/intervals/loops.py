@@ -16,7 +16,7 @@ import numpy as np
 
 from ...core import jaxpr
 from .state import State, hull, ranged
-from .value import ELEMENTS, Value, small
+from .value import ELEMENTS, Pieces, Source, Value, small
 
 
 class Run(Protocol):
@@ -28,7 +28,7 @@ class Run(Protocol):
 
 
 #: Equations that unrolling a loop may cost.
-UNROLLED = 3000
+UNROLLED = 1500
 JOINED = 3  # turns before bounds are widened
 
 
@@ -57,7 +57,7 @@ def scan(state: State, run: Run, equation: jaxpr.Equation, *values: Value) -> An
         return [*carry, *stacked]
     rows = [any_turn(state, x) for x in xs]
     step = lambda now: run(equation, 0, [*consts, *now, *rows])
-    carry, result = settled(state, step, carry, m)
+    carry, result = settled(state, step, carry, m, n)
     ends = [hull([a, b], state) for a, b in zip(carry, result[:m])]
     stacked = [
         stack(state, [y] * n, a) for y, a in zip(result[m:], equation.outputs[m:])
@@ -66,20 +66,73 @@ def scan(state: State, run: Run, equation: jaxpr.Equation, *values: Value) -> An
 
 
 def settled(
-    state: State, step: Any, carry: Sequence[Value], m: int
+    state: State, step: Any, carry: Sequence[Value], m: int, length: int = 0
 ) -> tuple[list[Value], list[Value]]:
     """Bounds of the carried values that hold before every turn, and a turn from them."""
     now = list(carry)
     with silent(state):
+        after = step(now)[:m]
+        now = [
+            a if a.number == b.number else bare(state, a) for a, b in zip(now, after)
+        ]
         for turns in range(64):
-            after = step(now)[:m]
-            joined = [join(state, a, b, turns >= JOINED) for a, b in zip(now, after)]
-            if all(a is b for a, b in zip(joined, now)):
+            before, after = now, step(now)[:m]
+            now = [join(state, a, b, turns > JOINED) for a, b in zip(now, after)]
+            if all(a is b for a, b in zip(now, before)):
                 break
-            now = joined
+            if turns == JOINED and (
+                steady := growing(state, step, before, now, length)
+            ):
+                now = steady
+                break
         else:
-            now = [ranged(state, v, -np.inf, np.inf, nan=True) for v in now]
+            top = lambda v: ranged(state, v, -np.inf, np.inf, nan=True, spoilt=True)
+            now = list(map(top, now))
+    if any(v.spoilt and not a.spoilt for v, a in zip(now, carry)):
+        step(list(map(finite, now)))  # what becomes infinite here, and not before
     return now, step(now)
+
+
+def finite(v: Value) -> Value:
+    """Its finite part."""
+    top = v.fmt.high if v.fmt.real else np.inf
+    low, high = np.clip(v.low, -top, top), np.clip(v.high, -top, top)
+    return replace(v, low=low, high=high, spoilt=False, views={}, of=None)
+
+
+def growing(
+    state: State, step: Any, before: Sequence[Value], now: Sequence[Value], length: int
+) -> list[Value] | None:
+    """Carried values that grow by at most as much in every turn, if they do.
+
+    With bounds h + βt before turn t as the pieces of a source "turn", one interpretation
+    of the body shows for all turns at once whether h + β(t + 1) holds after it.
+    """
+    if not 0 < length <= ELEMENTS:
+        return None
+    source = Source(-1 - state.fresh())
+    turns = np.arange(length, dtype=np.float64)
+    trial, rates = [], []
+    for a, b in zip(before, now):
+        rate = 1.05 * max(a.least - b.least, b.most - a.most, 0.0)
+        if a is b or not (b.fmt.real and np.isfinite(rate) and rate > 0):
+            trial.append(b)
+            rates.append(0.0)
+            continue
+        rate += 1e-6 * (abs(b.least) + abs(b.most))
+        pieces = Pieces(b.least - rate * turns, b.most + rate * turns, turns < 0)
+        v = ranged(state, b, pieces.low[-1], pieces.high[-1], spoilt=b.spoilt)
+        v.views[source] = pieces
+        trial.append(v)
+        rates.append(rate)
+    for v, b, after, rate in zip(trial, now, step(trial), rates):
+        view = after.views.get(source) if rate else None
+        low, high = (view.low, view.high) if view else (after.least, after.most)
+        late = turns + 1 if view else 1
+        inside = (low >= b.least - rate * late) & (high <= b.most + rate * late)
+        if after.number != v.number and (not np.all(inside) or after.nan > v.nan):
+            return None
+    return trial
 
 
 @contextmanager
@@ -96,8 +149,7 @@ def join(state: State, a: Value, b: Value, widen: bool) -> Value:
     low, high = np.minimum(a.low, b.low), np.maximum(a.high, b.high)
     grown = (low < a.low).any() or (high > a.high).any()
     if a.number == b.number or not (grown or (b.nan and not a.nan)):
-        loose = bool(a.views or a.above or a.below or a.over or a.under or a.maximum)
-        return bare(state, a) if loose and a.number != b.number else a
+        return a
     if widen and grown:
         low = np.where(low < a.low, below(a, low), a.low)
         high = np.where(high > a.high, above(a, high), a.high)

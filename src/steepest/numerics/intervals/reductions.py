@@ -161,7 +161,7 @@ def reduce_sum(state: State, equation: jaxpr.Equation, v: Value) -> Any:
         if len(a.axes) == len(v.shape) and all(a.axes[d] == -1 for d in axes)
     }
     for about, (p, c) in under.items():
-        top = relations.ceiling(state, about, p, c) * (1 + n * v.fmt.eps)
+        top = relations.ceiling(state, about, p, c) * (1 + (n + 64) * v.fmt.eps)
         limits = max(limits[0], -top), min(limits[1], top)
     out = summed(state, equation, [v], low, high, n, positive, negative, limits)
     out.under = {a: (p, c * (1 + n * v.fmt.eps)) for a, (p, c) in under.items()}

@@ -169,7 +169,8 @@ def limits(
                 ]
                 tops += [slack(x) * c for c in bound]
     if tops and values[0].fmt.real:
-        top = float(rounded(values[0].fmt, np.asarray(min(tops))))
+        top = min(tops) * (1 + 64 * values[0].fmt.eps)
+        top = float(rounded(values[0].fmt, np.asarray(top)))
         low, high = max(low, -top), min(high, top)
     return low, high
 
@@ -216,8 +217,9 @@ def ceilings(
         first, second = fits(x), fits(y)
         if name == "div":
             floors = y.over if y.shape == shape else {}
-            if y.least >= 0 and y.shape == shape:
+            if safe(y) and y.shape == shape:
                 floors = floors | {y.base: (1.0, 1.0)}
+            floors = floors if safe(y) else {}
             second = {a: (-p, 1 / c) for a, (p, c) in floors.items() if c > 0}
             other = 1 / y.least if y.least > 0 else np.inf
         else:
@@ -237,6 +239,11 @@ def ceilings(
     return dict(list(out.items())[-MOST:])
 
 
+def safe(v: Value) -> bool:
+    """Whether it is so far above 0 that no square in it can have underflowed."""
+    return v.least >= 1e3 * v.fmt.tiny
+
+
 def magnitude_of(v: Value) -> float:
     return max(abs(v.least), abs(v.most))
 
@@ -244,7 +251,7 @@ def magnitude_of(v: Value) -> float:
 def told(state: State, out: Value) -> None:
     """Tell the values that a result is above a power of: |u| ≤ (v/c)^(1/p)."""
     state.keep(out)
-    if not out.fmt.real or out.least < 1e3 * out.fmt.tiny:
+    if not out.fmt.real or not safe(out):
         return
     large = [d for d, n in enumerate(out.shape) if n > 1]
     for about, (p, c) in out.over.items():
@@ -412,7 +419,7 @@ def divided(equation: Any, values: Sequence[Value], out: Value) -> None:
         if c > 0 and x.total is not None:
             out.mixed = None
     c = scalar(x)
-    if c is not None and c > 0 and whole(y, out) and y.least >= 0:
+    if c is not None and c > 0 and whole(y, out) and safe(y):
         out.under |= scaled(raised(own(y), -1.0), c)
     if covers(y.summed, x) and x.least >= 0:
         about = y.summed
@@ -438,14 +445,15 @@ def rooted(equation: Any, values: Sequence[Value], out: Value) -> None:
 
 
 def reciprocal_root(equation: Any, values: Sequence[Value], out: Value) -> None:
-    out.under |= raised(own(values[0]), -0.5)
+    if safe(values[0]):
+        out.under |= raised(own(values[0]), -0.5)
 
 
 def powered(equation: Any, values: Sequence[Value], out: Value) -> None:
     n = equation.params["y"]
     if n == 2:
         squared(equation, values, out)
-    elif n < 0 and values[0].least >= 0:
+    elif n < 0 and safe(values[0]):
         out.under |= raised(own(values[0]), float(n))
 
 
@@ -455,7 +463,7 @@ def general(equation: Any, values: Sequence[Value], out: Value) -> None:
         return
     if c > 0 and values[0].least >= 0:
         out.over |= raised(own(values[0]), c)
-    elif c < 0 and values[0].least >= 0:
+    elif c < 0 and safe(values[0]):
         out.under |= raised(own(values[0]), c)
 
 

@@ -1,17 +1,12 @@
-"""What one operation does to the error of its operands: the row of a table.
+"""What is kept of an operation: its worst element, and what that was made from.
 
-For a result ŷ of the program, with operands x̂, and the wide run's y of operands x,
-
-    total        |ŷ − y| / |y|            at the element where it is greatest,
-    introduced   |ŷ − f(x̂)| / |f(x̂)|       by this operation, f in float64,           (1)
-    inherited    |f(x̂) − y| / |y|          through its operands,
-    before       the error of its operands there, the greatest of |x̂ᵢ − xᵢ| / |xᵢ|,
-    condition    Σᵢ |xᵢ ∂f/∂xᵢ| / |y|,
-
-so that inherited ≤ condition · before to first order. For a sum, as in products of
-matrices, `before` is Σ |x̂ᵢ − xᵢ| / Σ |xᵢ|. Errors of numbers below the smallest normal
-one of the format are relative to that. Of a large result a regular sample of elements
-is looked at.
+For a result ŷ of the program and y of the wide run, of operands x̂ and x, the element
+with the greatest relative error |ŷ − y| / |y| is kept as a row of numbers: the error, ŷ
+and y, and of up to two operands x̂ᵢ and xᵢ there. For a sum (a product of matrices is
+one) the terms t̂ and t of that element are kept as Σ t̂, Σ |t| and Σ |t̂ − t|. The rest is
+worked out from these where somebody reads it (`reading`), so that a shadow adds little
+to a program. Errors of numbers below the smallest normal one of the format are relative
+to that one; of a large result a regular sample of elements is looked at.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,7 +17,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from ...core import jaxpr
-from .operations import STEPS, is_float
+from .operations import COMPARES, LINEAR, STEPS, is_float
 from .wide import bind, run_wide, widened
 
 
@@ -30,29 +25,27 @@ SAMPLE = 16_384  # elements of a result
 
 
 class Row(NamedTuple):
-    """Scalars of float64; see the module."""
+    """Scalars of float64."""
 
-    total: Any
-    introduced: Any
-    inherited: Any
-    before: Any
-    condition: Any
-    absorbed: Any  # 1 if a term of a sum vanished in it
-    vanished: Any  # elements that are 0 though the wide run's are not
-    decisions: Any  # elements that are decided in another way
-    element: Any  # number of the element
-    turn: Any  # of the innermost loop; −1 outside of loops
+    error: Any  # |ŷ − y| / |y| at the worst element
     native: Any  # ŷ
     wide: Any  # y
+    first: Any  # x̂₁, or Σ t̂ of a sum
+    first_wide: Any  # x₁, or Σ |t|
+    second: Any  # x̂₂, or Σ |t̂ − t|
+    second_wide: Any
+    element: Any  # its number
+    turn: Any  # of the innermost loop; −1 outside of loops
+    decisions: Any  # elements that the wide run would decide in another way
     ran: Any  # 1 if the operation was run
 
 
-EMPTY = Row(*[0.0] * 9, -1.0, 0.0, 0.0, 0.0)
+EMPTY = Row(0, 0, 0, 0, 0, 0, 0, 0, -1, 0, 0)
 COLUMNS = {name: i for i, name in enumerate(Row._fields)}
 
 
 def stacked(row: Row) -> Any:
-    return jnp.stack([jnp.asarray(v, jnp.float64).reshape(()) for v in row])
+    return jnp.stack([lax.convert_element_type(v, jnp.float64) for v in row])
 
 
 class Pair(NamedTuple):
@@ -63,13 +56,9 @@ class Pair(NamedTuple):
 
 
 def paired(x: Any) -> Pair:
-    x = x if isinstance(x, jax.Array) else _array(x)
-    return Pair(x, widened(x))
-
-
-def _array(x: Any) -> Any:
     extended = jax.dtypes.issubdtype(getattr(x, "dtype", None), jax.dtypes.extended)
-    return x if extended else jnp.asarray(x)
+    x = x if extended else jnp.asarray(x)
+    return Pair(x, widened(x))
 
 
 def row_of(
@@ -82,47 +71,55 @@ def row_of(
     if out.native.size == 0:
         return EMPTY
     step = -(-out.native.size // SAMPLE)
-    n = widened(out.native).reshape(-1)[::step]
-    w = out.wide.reshape(-1)[::step]
     tiny = float(jnp.finfo(out.native.dtype).tiny)
+    n = lax.reshape(widened(out.native), (out.native.size,))
+    w = lax.reshape(out.wide, (out.native.size,))
+    if step > 1:
+        n, w = (lax.slice(v, (0,), (v.size,), (step,)) for v in (n, w))
     error = relative(n, w, tiny)
-    k = first_greatest(error)
-    element = k * step
-    y_hat, y = n[k], w[k]
-    seen = look(equation, operands, outs, element)
-    return Row(
-        total=error[k],
-        introduced=relative(y_hat, seen.again, tiny),
-        inherited=relative(seen.again, y, tiny),
-        before=seen.before,
-        condition=jnp.where(
-            y == 0, jnp.where(seen.mass == 0, 0, jnp.inf), seen.mass / abs(y)
-        ),
-        absorbed=seen.absorbed,
-        vanished=jnp.sum((n == 0) & (w != 0)) * float(step),
-        decisions=0.0,
-        element=element,
-        turn=-1.0,
-        native=jnp.real(y_hat),
-        wide=jnp.real(y),
-        ran=1.0,
+    worst, k = greatest(error)
+    at = k if step == 1 else k * jnp.uint32(step)
+    kept = look(equation, operands, outs, at)
+    return EMPTY._replace(
+        error=worst,
+        native=pick(n, k),
+        wide=pick(w, k),
+        **dict(zip(KEPT, kept, strict=False)),
+        element=at,
+        ran=1,
     )
 
 
-def first_greatest(x: Any) -> Any:
-    """The index of the first greatest element of a vector without NaN.
-
-    `argmax` is lowered outside of our context, and knows no float64 there.
-    """
-    index = jnp.arange(x.size, dtype=jnp.int32)
-    return jnp.where(x == x.max(), index, x.size - 1).min()
+KEPT = ("first", "first_wide", "second", "second_wide")
 
 
 def relative(a: Any, b: Any, tiny: float) -> Any:
     """|a − b| / |b|; 0 where b says nothing, ∞ where a is not finite and b is."""
-    error = abs(a - b) / jnp.maximum(abs(b), tiny)
-    lost = jnp.where(jnp.isfinite(a), error, jnp.inf)
-    return jnp.where(jnp.isfinite(b) & (a != b), lost, 0.0)
+    error = abs(a - b) / lax.max(abs(b), jnp.full(b.shape, tiny, jnp.float64))
+    nothing = lax.select(
+        lax.is_finite(lax.real(b)) if jnp.iscomplexobj(b) else lax.is_finite(b),
+        jnp.full(b.shape, jnp.inf),
+        jnp.zeros(b.shape),
+    )
+    return lax.select(lax.ne(error, error), nothing, error)
+
+
+def greatest(x: Any) -> tuple[Any, Any]:
+    """The greatest element of a vector, and its number.
+
+    `argmax` is lowered outside of our context, and knows no float64 there.
+    """
+    worst = lax.reduce_max(x, (0,))
+    index = lax.iota(jnp.uint32, x.size)
+    last = jnp.full(x.shape, x.size - 1, jnp.uint32)
+    found = lax.eq(x, lax.broadcast_in_dim(worst, x.shape, ()))
+    return worst, lax.reduce_min(lax.select(found, index, last), (0,))
+
+
+def pick(x: Any, k: Any) -> Any:
+    """One element of a vector, as a real number."""
+    v = lax.reshape(lax.dynamic_slice(x, (k,), (1,)), ())
+    return lax.real(v) if jnp.iscomplexobj(v) else v
 
 
 def decided(equation: jaxpr.Equation, operands: Sequence[Pair], out: Pair) -> Row:
@@ -130,9 +127,11 @@ def decided(equation: jaxpr.Equation, operands: Sequence[Pair], out: Pair) -> Ro
     wides = [x.wide for x in operands]
     if equation.primitive in ("argmax", "argmin"):
         other = outdone(equation, wides[0], out.native)
-    else:
+    elif equation.primitive in COMPARES or equation.primitive in STEPS:
         other = jnp.sum(bind(equation, wides)[0] != widened(out.native))
-    return EMPTY._replace(decisions=other, ran=1.0)
+    else:
+        other = jnp.sum(bind(equation, wides)[0] != out.native)
+    return EMPTY._replace(decisions=other, ran=1)
 
 
 def outdone(equation: jaxpr.Equation, x: Any, chosen: Any) -> Any:
@@ -143,16 +142,7 @@ def outdone(equation: jaxpr.Equation, x: Any, chosen: Any) -> Any:
     return jnp.sum(jnp.take_along_axis(x, at, axis) < x.max(axis, keepdims=True))
 
 
-# -- One element of an operation -------------------------------------------------------
-
-
-class Seen(NamedTuple):
-    """An operation at one element of its result."""
-
-    again: Any  # f(x̂) in float64
-    before: Any
-    mass: Any  # Σ |xᵢ ∂f/∂xᵢ|
-    absorbed: Any
+# -- What an element was made from -----------------------------------------------------
 
 
 def look(
@@ -160,133 +150,118 @@ def look(
     operands: Sequence[Pair],
     outs: Sequence[Pair],
     element: Any,
-) -> Seen:
+) -> tuple[Any, ...]:
+    """The numbers `KEPT` of one element of the result."""
     name = equation.primitive
-    if name in ELEMENTWISE:
-        return at_element(equation, operands, element)
     if name in ROWS:
-        terms = ROWS[name](equation, operands, element)
-        return of_sum(*terms)
+        native, wide = ROWS[name](equation, operands, element)
+        return native.sum(), abs(wide).sum(), abs(native - wide).sum()
     if name in LINEAR:
         return of_linear(equation, operands, outs, element)
-    return of_any(equation, operands, outs, element)
-
-
-def at_element(equation: Any, operands: Sequence[Pair], element: Any) -> Seen:
-    """One element of each operand."""
     shape = equation.outputs[0].shape
-
-    at = jnp.unravel_index(element, shape)
-
-    def pick(x: Any) -> Any:  # sides of length 1 are repeated
-        if x.ndim == 0:
-            return x
-        return x[tuple(jnp.minimum(i, n - 1) for i, n in zip(at, x.shape, strict=True))]
-
-    x_hat = [pick(x.native) for x in operands]
-    x = [pick(v.wide) for v in operands]
-    moved = [i for i, v in enumerate(x) if is_float(v)]
-    wider = [widened(v) for v in x_hat]
-    before = jnp.zeros((), jnp.float64)
-    for i in moved:
-        tiny = float(jnp.finfo(operands[i].native.dtype).tiny)
-        before = jnp.maximum(before, relative(wider[i], x[i], tiny))
-    absorbed: Any = 0.0
-    if equation.primitive in SUMS and len(moved) == 2:
-        a, b = (x_hat[i] for i in moved)
-        (s,) = bind_native(equation, x_hat)
-        absorbed = ((abs(s) == abs(a)) & (b != 0)) | ((abs(s) == abs(b)) & (a != 0))
-        mass = abs(x[0]) + abs(x[1])
-        return Seen(bind(equation, wider)[0], before, mass, absorbed)
-    if equation.primitive in FLAT:
-        return Seen(
-            bind(equation, wider)[0], before, abs(bind(equation, x)[0]), absorbed
-        )
-
-    def f(*values: Any) -> Any:
-        filled = list(x)
-        for i, v in zip(moved, values, strict=True):
-            filled[i] = v
-        return jnp.real(bind(equation, filled)[0])
-
-    slopes = jax.grad(f, tuple(range(len(moved))))(*(x[i] for i in moved))
-    parts = [abs(x[i] * d) for i, d in zip(moved, slopes, strict=True)]
-    mass = sum(jnp.where(jnp.isnan(p), 0.0, p) for p in parts)
-    return Seen(bind(equation, wider)[0], before, mass, absorbed)
+    floats = [x for x in operands if is_float(x.native)]
+    if any(x.native.ndim not in (0, len(shape)) for x in floats):
+        return ()
+    picked: list[Any] = []
+    for x in floats[:2]:
+        picked += [picked_at(widened(v), shape, element) for v in x]
+    return tuple(picked)
 
 
-def bind_native(equation: Any, values: Sequence[Any]) -> list[Any]:
-    return equation.bind(*values)
+def picked_at(x: Any, shape: tuple[int, ...], element: Any) -> Any:
+    """The element of an operand that one of the result comes from."""
+    if x.size == 1:
+        x = lax.reshape(x, ())
+        return lax.real(x) if jnp.iscomplexobj(x) else x
+    if x.shape != shape:  # sides of length 1 are repeated
+        at = unravelled(element, shape)
+        at = [i for i, n in zip(at, x.shape, strict=True) if n > 1]
+        element = ravelled(at, [n for n in x.shape if n > 1])
+    return pick(lax.reshape(x, (x.size,)), element)
 
 
-def of_sum(native: Any, wide: Any) -> Seen:
-    """A sum of terms, which are given."""
-    size, moved = abs(wide).sum(), abs(native - wide)
-    moved = jnp.where(jnp.isnan(moved), 0.0, moved).sum()
-    before = jnp.where(size > 0, moved / jnp.where(size > 0, size, 1), 0.0)
-    return Seen(native.sum(), before, size, 0.0)
+def unravelled(k: Any, shape: Sequence[int]) -> list[Any]:
+    """Of a number of an element its number along each axis."""
+    at: list[Any] = []
+    for n in reversed(shape):
+        size = jnp.uint32(n)
+        at.insert(0, lax.rem(k, size) if n > 1 else jnp.uint32(0))
+        k = lax.div(k, size) if n > 1 else k
+    return at
 
 
-def reduce_terms(equation: Any, operands: Sequence[Pair], element: Any) -> Any:
-    """The terms that one element of a `reduce_sum` adds."""
-    x = operands[0]
-    axes = equation.params["axes"]
-    kept = [i for i in range(x.native.ndim) if i not in axes]
-    at = jnp.unravel_index(element, [x.native.shape[i] for i in kept])
-    chosen = dict(zip(kept, at, strict=True))
-    return tuple(sliced(widened(v), chosen).reshape(-1) for v in x)
-
-
-def dot_terms(equation: Any, operands: Sequence[Pair], element: Any) -> Any:
-    """The products that one element of a `dot_general` adds."""
-    (ca, cb), (ba, bb) = equation.params["dimension_numbers"]
-    a, b = operands
-    fa = [i for i in range(a.native.ndim) if i not in (*ca, *ba)]
-    fb = [i for i in range(b.native.ndim) if i not in (*cb, *bb)]
-    at = jnp.unravel_index(element, equation.outputs[0].shape)
-    batch, rest = at[: len(ba)], at[len(ba) :]
-    left = dict(zip([*ba, *fa], [*batch, *rest[: len(fa)]], strict=True))
-    right = dict(zip([*bb, *fb], [*batch, *rest[len(fa) :]], strict=True))
-
-    def terms(u: Any, v: Any) -> Any:
-        u = sliced(widened(u), left).transpose([*ba, *fa, *ca]).reshape(-1)
-        v = sliced(widened(v), right).transpose([*bb, *fb, *cb]).reshape(-1)
-        return u * v
-
-    return terms(a.native, b.native), terms(a.wide, b.wide)
+def ravelled(at: Sequence[Any], shape: Sequence[int]) -> Any:
+    k: Any = jnp.uint32(0)
+    for i, n in zip(at, shape, strict=True):
+        k = k * jnp.uint32(n) + i
+    return k
 
 
 def sliced(x: Any, at: dict[int, Any]) -> Any:
     """One place along each of some axes."""
     if not at:
         return x
-    starts = [jnp.asarray(at.get(i, 0), jnp.int32) for i in range(x.ndim)]
+    starts = [at.get(i, jnp.uint32(0)) for i in range(x.ndim)]
     sizes = [1 if i in at else n for i, n in enumerate(x.shape)]
     return lax.dynamic_slice(x, starts, sizes)
 
 
+def reduce_terms(equation: Any, operands: Sequence[Pair], element: Any) -> Any:
+    """The terms that one element of a `reduce_sum` adds, of both runs."""
+    x = operands[0]
+    axes = equation.params["axes"]
+    kept = [i for i in range(x.native.ndim) if i not in axes]
+    at = unravelled(element, [x.native.shape[i] for i in kept])
+    chosen = dict(zip(kept, at, strict=True))
+    return tuple(widened(sliced(v, chosen)) for v in x)
+
+
+def dot_terms(equation: Any, operands: Sequence[Pair], element: Any) -> Any:
+    """The products that one element of a `dot_general` adds, of both runs."""
+    (ca, cb), (ba, bb) = equation.params["dimension_numbers"]
+    a, b = operands
+    fa = [i for i in range(a.native.ndim) if i not in (*ca, *ba)]
+    fb = [i for i in range(b.native.ndim) if i not in (*cb, *bb)]
+    at = unravelled(element, equation.outputs[0].shape)
+    batch, rest = at[: len(ba)], at[len(ba) :]
+    left = dict(zip([*ba, *fa], [*batch, *rest[: len(fa)]], strict=True))
+    right = dict(zip([*bb, *fb], [*batch, *rest[len(fa) :]], strict=True))
+
+    def terms(u: Any, v: Any) -> Any:
+        u = widened(sliced(u, left)).transpose([*ba, *fa, *ca]).reshape(-1)
+        v = widened(sliced(v, right)).transpose([*bb, *fb, *cb]).reshape(-1)
+        return u * v
+
+    return terms(a.native, b.native), terms(a.wide, b.wide)
+
+
 def of_linear(
     equation: Any, operands: Sequence[Pair], outs: Sequence[Pair], element: Any
-) -> Seen:
-    """A linear operation: that of |x| is the mass."""
+) -> tuple[Any, ...]:
+    """A linear operation on x̂, |x| and |x̂ − x|."""
     operands, element = smaller(equation, operands, element)
-    sizes = [Pair(x.native, abs(x.wide)) for x in operands]
-    again = run(equation, [widened(x.native) for x in operands], operands, outs)
-    size = run(equation, [v.wide for v in sizes], operands, outs)
+    natives = [x.native for x in operands]
+
+    def at(values: Sequence[Any]) -> Any:
+        found = run_wide(equation, values, natives, [o.native for o in outs])
+        return pick(lax.reshape(found[0], (found[0].size,)), element)  # type: ignore[index]
+
+    given = [widened(n) for n in natives]
+    size = [abs(x.wide) if is_float(x.wide) else x.wide for x in operands]
     moved = [
-        abs(widened(x.native) - x.wide) if is_float(x.wide) else x.wide
-        for x in operands
+        abs(g - x.wide) if is_float(g) else g
+        for g, x in zip(given, operands, strict=True)
     ]
-    mass = jnp.real(size.reshape(-1)[element])
     if (
-        len([x for x in operands if is_float(x.wide)]) == 2
-        and "conv" in equation.primitive
-    ):
-        moved = [moved[0], sizes[1].wide]
-    change = jnp.real(run(equation, moved, operands, outs).reshape(-1)[element])
-    change = jnp.where(jnp.isfinite(change), change, 0.0)
-    before = jnp.where(mass > 0, change / jnp.where(mass > 0, mass, 1), 0.0)
-    return Seen(again.reshape(-1)[element], before, mass, 0.0)
+        equation.primitive == "conv_general_dilated"
+    ):  # of a product, one factor at a time
+        change = at([moved[0], size[1]]) + at([size[0], moved[1]])
+    elif equation.primitive == "select_and_scatter_add":
+        change = at([moved[0], operands[1].wide])
+        return at(given), at([size[0], operands[1].wide]), change
+    else:
+        change = at(moved)
+    return at(given), at(size), change
 
 
 def smaller(
@@ -296,67 +271,26 @@ def smaller(
     if equation.primitive != "conv_general_dilated":
         return operands, element
     p = equation.params
-    numbers, shape = p["dimension_numbers"], equation.outputs[0].shape
-    at = list(jnp.unravel_index(element, shape))
-    size = list(shape)
-    cut: list[dict[int, Any]] = [{}, {}]
+    numbers, shape = p["dimension_numbers"], list(equation.outputs[0].shape)
+    at, cut = unravelled(element, shape), [{}, {}]
     if p["batch_group_count"] == 1:
-        batch = numbers.out_spec[0]
-        cut[0] = {numbers.lhs_spec[0]: at[batch]}
-        at[batch], size[batch] = jnp.zeros((), jnp.int32), 1
-    if p["feature_group_count"] == 1 and p["batch_group_count"] == 1:
-        feature = numbers.out_spec[1]
-        cut[1] = {numbers.rhs_spec[0]: at[feature]}
-        at[feature], size[feature] = jnp.zeros((), jnp.int32), 1
+        axis = numbers.out_spec[0]
+        cut[0], at[axis], shape[axis] = (
+            {numbers.lhs_spec[0]: at[axis]},
+            jnp.uint32(0),
+            1,
+        )
+        if p["feature_group_count"] == 1:
+            axis = numbers.out_spec[1]
+            cut[1] = {numbers.rhs_spec[0]: at[axis]}
+            at[axis], shape[axis] = jnp.uint32(0), 1
     parts = [
-        Pair(sliced(x.native, c), sliced(x.wide, c))
-        for x, c in zip(operands, cut, strict=True)
+        Pair(*(sliced(v, c) for v in x)) for x, c in zip(operands, cut, strict=True)
     ]
-    return parts, jnp.ravel_multi_index(tuple(at), size, mode="clip")
+    return parts, ravelled(at, shape)
 
 
-def of_any(
-    equation: Any, operands: Sequence[Pair], outs: Sequence[Pair], element: Any
-) -> Seen:
-    """An operation that is known by its results alone."""
-    again = run(equation, [widened(x.native) for x in operands], operands, outs)
-    before = jnp.zeros((), jnp.float64)
-    for x in operands:
-        if is_float(x.native) and x.native.size:
-            tiny = float(jnp.finfo(x.native.dtype).tiny)
-            error = relative(widened(x.native), x.wide, tiny).max()
-            before = jnp.maximum(before, error)
-    return Seen(again.reshape(-1)[element], before, jnp.zeros(()), 0.0)
-
-
-def run(
-    equation: Any, wide: Any, operands: Sequence[Pair], outs: Sequence[Pair]
-) -> Any:
-    """The first float result of the equation in float64."""
-    found = run_wide(
-        equation, wide, [x.native for x in operands], [o.native for o in outs]
-    )
-    if found is None:
-        found = [widened(o.native) for o in outs]
-    return next(v for v in found if is_float(v))
-
-
-SUMS = frozenset(["add", "sub", "add_any", "add_jaxvals"])
-#: Of condition 1, or near it, everywhere.
-FLAT = frozenset(
-    ["mul", "div", "square", "sqrt", "rsqrt", "cbrt", "integer_pow", "convert_element_type"]
-)
-ELEMENTWISE = (
-    SUMS
-    | FLAT
-    | frozenset(
-        ["exp", "exp2", "expm1", "log", "log2", "log1p", "logistic", "tanh", "sinh", "cosh", "sin", "cos", "tan", "asin", "acos", "atan", "asinh", "acosh", "atanh", "erf", "erfc", "erf_inv", "lgamma", "digamma", "polygamma", "pow", "atan2", "rem", "one_minus_square", "bessel_i0e", "bessel_i1e", "igamma", "igammac", "zeta", "regularized_incomplete_beta", "reduce_precision"]
-    )
-)
 ROWS: dict[str, Callable[..., Any]] = {
     "reduce_sum": reduce_terms,
     "dot_general": dot_terms,
 }
-LINEAR = frozenset(
-    ["cumsum", "reduce_window_sum", "conv_general_dilated", "scatter-add", "scatter_add", "select_and_scatter_add"]
-)

@@ -31,15 +31,83 @@ class Operation(NamedTuple):
     decides: bool  # it makes a decision: its result is no float, or a step function
     loop: bool  # it is inside of a loop
     reaches: frozenset[int]  # numbers of the outputs that its result can reach
+    exponent: int | None = None  # of an `integer_pow`
 
 
 #: They pass on what they get, all or a part of it, without rounding.
 PASSING = frozenset(
-    ["broadcast_in_dim", "reshape", "squeeze", "expand_dims", "transpose", "copy", "copy_p", "slice", "rev", "split", "stack", "unstack", "concatenate", "pad", "gather", "dynamic_slice", "dynamic_update_slice", "select_n", "stop_gradient", "optimization_barrier", "sharding_constraint", "device_put", "neg", "abs", "max", "min", "clamp", "reduce_max", "reduce_min", "cummax", "cummin", "reduce_window_max", "reduce_window_min", "real", "imag", "conj", "complex", "scatter", "scatter_max", "scatter_min", "scatter-max", "scatter-min", "name", "sort", "top_k", "select_and_gather_add", "tile", "iota", "nextafter", "empty", "empty2", "is_finite", "bitcast_convert_type", "custom_linear_solve"]
+    [
+        "broadcast_in_dim",
+        "reshape",
+        "squeeze",
+        "expand_dims",
+        "transpose",
+        "copy",
+        "copy_p",
+        "slice",
+        "rev",
+        "split",
+        "stack",
+        "unstack",
+        "concatenate",
+        "pad",
+        "gather",
+        "dynamic_slice",
+        "dynamic_update_slice",
+        "select_n",
+        "stop_gradient",
+        "optimization_barrier",
+        "sharding_constraint",
+        "device_put",
+        "neg",
+        "abs",
+        "max",
+        "min",
+        "clamp",
+        "reduce_max",
+        "reduce_min",
+        "cummax",
+        "cummin",
+        "reduce_window_max",
+        "reduce_window_min",
+        "real",
+        "imag",
+        "conj",
+        "complex",
+        "scatter",
+        "scatter_max",
+        "scatter_min",
+        "scatter-max",
+        "scatter-min",
+        "name",
+        "sort",
+        "top_k",
+        "select_and_gather_add",
+        "tile",
+        "iota",
+        "nextafter",
+        "empty",
+        "empty2",
+        "is_finite",
+        "bitcast_convert_type",
+        "custom_linear_solve",
+    ]
 )
 #: Functions that jump: the program's own choice is taken in the wide run as well.
 STEPS = frozenset(["floor", "ceil", "round", "sign"])
-COMPARES = frozenset(["eq", "ne", "lt", "le", "gt", "ge", "argmax", "argmin"])
+COMPARES = frozenset(("eq", "ne", "lt", "le", "gt", "ge", "argmax", "argmin"))
+#: Sums of their operands' elements, whole or weighted.
+LINEAR = frozenset(
+    (
+        "cumsum",
+        "reduce_window_sum",
+        "conv_general_dilated",
+        "scatter-add",
+        "scatter_add",
+        "select_and_scatter_add",
+    )
+)
+TERMS = LINEAR | {"reduce_sum", "dot_general"}
 
 
 def operations(closed: jaxpr.Closed) -> tuple[Operation, ...]:
@@ -63,6 +131,7 @@ def operations(closed: jaxpr.Closed) -> tuple[Operation, ...]:
                 out is None or e.primitive in STEPS,
                 any(name in ("scan", "while") for name in e.path),
                 reach.get(e.address, frozenset()),
+                e.params.get("y") if e.primitive == "integer_pow" else None,
             )
         )
     return tuple(found)

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from ...core import jaxpr
-from .errors import COLUMNS, EMPTY, Pair, first_greatest, paired, row_of, stacked
+from .errors import COLUMNS, EMPTY, Pair, greatest, paired, row_of, stacked
 from .operations import Address, counts, is_float, operations
 from .wide import run_wide, widened
 
@@ -179,17 +179,18 @@ def _pairs(tuples: Sequence[tuple[Any, ...]]) -> list[Pair]:
 
 def worst_turn(rows: Any) -> Any:
     """Of rows (turns, columns), that of the turn with the greatest error."""
-    turn = first_greatest(rows[:, COLUMNS["total"]])
-    summed = [COLUMNS[c] for c in ("vanished", "decisions")]
-    worst = _at_turn(rows[turn], turn)
-    return worst.at[jnp.asarray(summed)].set(rows[:, jnp.asarray(summed)].sum(0))
+    i = COLUMNS["decisions"]
+    _, turn = greatest(rows[:, COLUMNS["error"]])
+    worst = lax.dynamic_index_in_dim(rows, turn, keepdims=False)
+    return _at_turn(worst, turn).at[i].set(rows[:, i].sum())
 
 
 def _at_turn(row: Any, turn: Any) -> Any:
     i = COLUMNS["turn"]
+    turn = lax.convert_element_type(turn, row.dtype)
     return row.at[i].set(jnp.where(row[i] < 0, turn, row[i]))
 
 
 def _worse(a: Any, b: Any) -> Any:
-    i = COLUMNS["total"]
+    i = COLUMNS["error"]
     return jnp.where((b[i] > a[i]) | (a[COLUMNS["ran"]] == 0), b, a)

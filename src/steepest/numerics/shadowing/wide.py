@@ -120,13 +120,38 @@ def select_and_scatter_add(equation: Any, wide: Any, native: Any, outs: Any) -> 
 
 #: Programs inside of them have a format; or they draw.
 OPAQUE = frozenset(
-    ["reduce", "reduce_window", "select_and_scatter", "select_and_gather_add", "nextafter", "bitcast_convert_type", "rng_uniform", "random_gamma", "random_bits", "iota", "empty", "empty2"]
+    [
+        "reduce",
+        "reduce_window",
+        "select_and_scatter",
+        "select_and_gather_add",
+        "nextafter",
+        "bitcast_convert_type",
+        "rng_uniform",
+        "random_gamma",
+        "random_bits",
+        "iota",
+        "empty",
+        "empty2",
+    ]
 )
 RULES: dict[str, Callable[..., Any]] = {
     "convert_element_type": convert,
     "reduce_precision": same,
     **dict.fromkeys(
-        ["scatter", "scatter-add", "scatter_add", "scatter_sub", "scatter-sub", "scatter_mul", "scatter-mul", "scatter_min", "scatter-min", "scatter_max", "scatter-max"],
+        [
+            "scatter",
+            "scatter-add",
+            "scatter_add",
+            "scatter_sub",
+            "scatter-sub",
+            "scatter_mul",
+            "scatter-mul",
+            "scatter_min",
+            "scatter-min",
+            "scatter_max",
+            "scatter-max",
+        ],
         scatter,
     ),
     "sort": sort,
