@@ -37,8 +37,8 @@ def test_a_classic_formula_is_rewritten_and_the_forms_agree(case):
             assert rewrite.checked.difference < 1e-6
 
 
-def condition(case, inputs):
-    """Σ |xᵢ ∂f/∂xᵢ| ÷ |f| of the truth, for each of its values, by differences."""
+def sensitivity(case, inputs):
+    """Σ |xᵢ ∂f/∂xᵢ| of the truth, for each of its values, by differences; at least |f|."""
     with mp.workdps(60):
         flat = [np.array(exactly(x), dtype=object).ravel() for x in inputs]
 
@@ -57,12 +57,7 @@ def condition(case, inputs):
                 moved = [m.copy() for m in flat]
                 moved[k][i] = x[i] + h
                 total = total + abs((value(moved) - base) / h * x[i])
-        return np.array(
-            [
-                float(max(t / abs(b), 1)) if b else np.inf
-                for t, b in zip(total, base, strict=True)
-            ]
-        )
+        return np.array([float(max(t, abs(b))) for t, b in zip(total, base)])
 
 
 #: With a constant of the truth that the program rounds, or where the truth is a limit.
@@ -78,11 +73,13 @@ def test_the_error_is_at_most_4_ulp_times_the_condition_all_over_the_ranges(case
     fun = jax.jit(fun) if jit else fun
     for turn in range(8):
         inputs = draw(case.specs, rng, CORNERS[turn % 2])
+        if case.id == "A9" and inputs[0] < inputs[1]:
+            inputs = inputs[::-1]  # of a negative number there is no logarithm
         result = np.asarray(fun(*inputs), np.float64).ravel()
         truth = true(case, tuple(map(np.asarray, inputs))).ravel()
         info = jnp.finfo(inputs[0].dtype)
         possible = np.abs(truth) < float(info.max)
-        allowed = 4 * float(info.eps) * condition(case, inputs) * np.abs(truth)
+        allowed = 4 * float(info.eps) * sensitivity(case, inputs)
         gap = np.abs(result - truth)[possible]
         assert (gap <= allowed[possible] + float(info.tiny)).all(), (inputs, result)
 

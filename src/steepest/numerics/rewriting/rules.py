@@ -17,7 +17,7 @@ from .difference import cancelling
 from .expression import Expressions, Node, origin
 from .facts import bounds, positive
 from .halves import accumulated
-from .linear import expanded
+from .linear import emit, expanded
 from .logarithm import log_node, log_of, product
 from .oneplus import log_near_one
 from .quotient import angle, power, quotient, root, scalar_product
@@ -72,7 +72,7 @@ def log(xs: Expressions, v: Node) -> Node | None:
         return None
     eps = absorbed(xs, a)
     if eps is not None:
-        return xs.unary("log", eps)
+        return log_of_apart(xs, eps)
     L = log_of(xs, a)
     if L is not None:
         low, high = bounds(xs, a)
@@ -80,6 +80,18 @@ def log(xs: Expressions, v: Node) -> Node | None:
             return log_node(xs, L, v)
         return None
     return _log_of_product(xs, a) or log_near_one(xs, a)
+
+
+def log_of_apart(xs: Expressions, a: Node) -> Node:
+    """log((1 − p) + ε): near 1 it is log1p(ε − p), which keeps both p and ε."""
+    kept, eps = a.args
+    if kept.args and eps.known is not None:
+        lin = expanded(xs, kept.args[0])
+        if lin.constant == 1 and lin.terms:
+            rest = eps.known if a.op == "add" else -eps.known
+            d = emit(xs, lin._replace(constant=rest), a)
+            return xs.call("log_near_one", f.log_near_one, d, a)
+    return xs.unary("log", a)
 
 
 def _log_of_product(xs: Expressions, a: Node) -> Node | None:
