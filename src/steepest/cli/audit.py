@@ -7,7 +7,6 @@ from typing import Annotated, Any, NamedTuple
 
 import typer
 
-from ..core.archive import write_text
 from ..core.errors import InputError, type_name
 from . import specs
 from .check import blamed
@@ -105,6 +104,8 @@ def run(
         found = audit(
             asked.fun, *asked.specs, gradient=gradient, budget=budget, seed=seed
         )
+    from ..core.archive import write_text
+
     rewrites = rewritten(asked) if stabilize else ""
     if html is not None:
         write_text(html, page(target, found._repr_html_()))
