@@ -135,6 +135,7 @@ def explain_missing(record: Record) -> None:
     """Say why series are not there: a probe that failed, or nothing to measure."""
     for name, reason in ABSENT.items():
         if name not in record:
-            failed = record.missing.get(f"probe {PROBES[name.split('.')[0]]}")
+            probe = PROBES.get(name.split(".")[0])
+            failed = record.missing.get(f"probe {probe}")
             reason = f"its measurement failed: {failed}" if failed else reason
             record.missing.setdefault(name, reason)
