@@ -89,7 +89,7 @@ def run(
       steepest audit losses.py:loss --spec "z=float32[8]" --no-gradient
       steepest audit losses.py:loss --spec z.npy --stabilize --html audit.html
       steepest audit train.py:problem
-      steepest audit digits/log-softmax --json -
+      steepest audit digits/mlp/log-softmax --json -
     """
     if html is not None:
         writable(html, ".html")

@@ -82,6 +82,11 @@ def closing(audit: Any) -> str:
             else "."
         )
     )
+    if any(f.suggestion for f in audit.confirmed):
+        said.append(
+            "What stands under `instead` is in steepest.numerics.stable; "
+            "steepest.stabilize writes it into the function."
+        )
     if audit.not_analysed:
         names = sorted({n.primitive for n in audit.not_analysed})
         said.append(f"Without bounds: {', '.join(names)}.")

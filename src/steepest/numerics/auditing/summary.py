@@ -39,7 +39,10 @@ def in_value(fault: Fault) -> bool:
 def without_echoes(faults: Sequence[Fault]) -> list[Fault]:
     """One finding for the equations that fail in the same way on the same line."""
     kept: dict[tuple[Any, ...], Fault] = {}
+    eager = {(f.operation, f.place) for f in faults if f.confirmed and f.mode != "jit"}
     for fault in faults:
+        if fault.mode == "jit" and (fault.operation, fault.place) in eager:
+            continue
         key = (fault.operation, fault.place, fault.kind, fault.where, fault.verdict)
         if key in kept:
             kept[key] = replace(kept[key], count=kept[key].count + 1)
