@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from ...core import jaxpr
+from .convolution import convolution
 from .operations import STEPS, is_float
 
 
@@ -39,7 +40,10 @@ def run_wide(
         return None
     if name in RULES:
         return RULES[name](equation, wide, native, outs)
-    return bind(equation, wide)
+    try:
+        return bind(equation, wide)
+    except (TypeError, ValueError, NotImplementedError):
+        return None  # it takes its own format alone
 
 
 def bind(equation: jaxpr.Equation, values: Sequence[Any]) -> list[Any]:
@@ -118,8 +122,14 @@ def select_and_scatter_add(equation: Any, wide: Any, native: Any, outs: Any) -> 
     return bind(equation, [source, operand])
 
 
+def conv(equation: Any, wide: Any, native: Any, outs: Any) -> list[Any]:
+    found = convolution(*wide, equation.params)
+    return bind(equation, wide) if found is None else [found]
+
+
 #: Programs inside of them have a format; or they draw.
-OPAQUE = frozenset(
+CALLBACKS = frozenset(("pure_callback", "io_callback", "debug_callback", "debug_print"))
+OPAQUE = CALLBACKS | frozenset(
     [
         "reduce",
         "reduce_window",
@@ -136,6 +146,7 @@ OPAQUE = frozenset(
     ]
 )
 RULES: dict[str, Callable[..., Any]] = {
+    "conv_general_dilated": conv,
     "convert_element_type": convert,
     "reduce_precision": same,
     **dict.fromkeys(
