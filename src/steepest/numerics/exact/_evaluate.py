@@ -63,16 +63,38 @@ def evaluate(
         closed, args = program.closed, tuple(program.values)
     else:
         closed = fun
+    return _settled(closed, args, digits, size, None)
+
+
+def trace(closed: jaxpr.Closed, args: Sequence[Any], size: int = SIZE) -> Any:
+    """The outputs, and (equation, operands, results) of all that was computed."""
+    seen: list[Any] = []
+    return _settled(closed, args, None, size, seen), seen
+
+
+def _settled(
+    closed: jaxpr.Closed,
+    args: Sequence[Any],
+    digits: int | None,
+    size: int,
+    seen: list[Any] | None,
+) -> list[Values]:
+    """The outputs of runs with more and more digits, until they are certain."""
     if digits is not None:
-        return _run(closed, args, digits, size)[0]
-    outs, run = _run(closed, args, LADDER[0], size)
-    for digits in LADDER[1:]:
-        if run.certain:
+        return _run(closed, args, digits, size, seen)[0]
+    before: list[Values] | None = None
+    outs: list[Values] = []
+    needed = 0
+    for digits in LADDER:
+        before = outs if needed else None
+        if seen is not None:
+            seen.clear()
+        outs, run = _run(closed, args, max(digits, needed), size, seen)
+        same = before is not None and not run.gap and _agree(before, outs)
+        if run.certain or same:
             return outs
-        before, needed = outs, int(run.gap / BITS) + LADDER[0]
-        outs, run = _run(closed, args, max(digits, needed), size)
-        if not run.gap and _agree(before, outs):
-            return outs
+        needed = int(run.gap / BITS) + LADDER[0]
+    assert before is not None
     return [_known(*pair) for pair in zip(before, outs, strict=True)]
 
 
@@ -140,11 +162,16 @@ def _is_array(x: Any) -> bool:
 
 
 def _run(
-    closed: jaxpr.Closed, args: Sequence[Any], digits: int, size: int
+    closed: jaxpr.Closed,
+    args: Sequence[Any],
+    digits: int,
+    size: int,
+    seen: list[Any] | None = None,
 ) -> tuple[list[Values], Run]:
     """The outputs, and what was lost on the way."""
     with mpmath.workdps(digits):
         run = Run(mpmath.mp.prec, size)
+        run.seen = seen
         rules: dict[Any, Any] = {n: _bound(run, rule) for n, rule in RULES.items()}
         _Loops(run, rules)
         outs = jaxpr.evaluate(
@@ -161,7 +188,10 @@ def _bound(run: Run, rule: Callable[..., Any]) -> Callable[..., Any]:
     def bound(equation: jaxpr.Equation, *values: Any) -> Any:
         run.spend(equation)
         with run.reporting():
-            return rule(run, equation, *values)
+            out = rule(run, equation, *values)
+        if run.seen is not None and out is not NotImplemented:
+            run.seen.append((equation, values, out if isinstance(out, list) else [out]))
+        return out
 
     return bound
 

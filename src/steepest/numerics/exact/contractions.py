@@ -25,7 +25,7 @@ def dot_general(run: Run, equation: jaxpr.Equation, a: Any, b: Any) -> Any:
     rows = a.transpose(*ba, *fa, *ca).reshape(int(np.prod(batch)), -1, n)
     cols = b.transpose(*bb, *fb, *cb).reshape(int(np.prod(batch)), -1, n)
     out = np.empty((len(rows), rows.shape[1], cols.shape[1]), object)
-    run.spend(equation, out.size * n)
+    run.count(out.size * n)
     for at in np.ndindex(*out.shape):
         i, j, k = at
         out[at] = dot(run, rows[i, j], cols[i, k])
@@ -60,7 +60,7 @@ def convolution(run: Run, equation: jaxpr.Equation, x: Any, w: Any) -> Any:
     outputs, places = w.shape[0], seen.shape[2 : 2 + n]
     flat = x.reshape(-1)
     out = np.empty((examples, outputs, *places), object)
-    run.spend(equation, out.size * int(np.prod(w.shape[1:])))
+    run.count(out.size * int(np.prod(w.shape[1:])))
     for at in np.ndindex(*out.shape):
         example, output, place = at[0], at[1], at[2:]
         part = output // (outputs // groups)

@@ -84,7 +84,7 @@ def over(fold: Fold) -> Callable[..., Any]:
 
 def folded(run: Run, fold: Fold, x: np.ndarray) -> np.ndarray:
     """`fold` along the last axis."""
-    run.left -= x.size
+    run.count(x.size)
     out = np.empty(x.shape[:-1], object)
     for at in np.ndindex(*out.shape):
         out[at] = fold(run, list(x[at])) if x.shape[-1] else EMPTY[fold]

@@ -37,6 +37,7 @@ class Run:
         self.gap = 0  # bits from a sum down to a term that was lost in it
         self.left = size
         self.size = size
+        self.seen: list[tuple[Any, ...]] | None = None  # what was computed, if wanted
         self._worst = 0.0
 
     @property
@@ -60,11 +61,13 @@ class Run:
     def report(self, bits: float) -> None:
         self._worst = max(self._worst, bits)
 
-    def spend(self, equation: jaxpr.Equation, operations: int | None = None) -> None:
-        """Count scalar operations on floats; refuse more than were allowed."""
-        if operations is None:
-            avals = [v for v in equation.outputs if is_float(v)]
-            operations = sum(int(np.prod(v.shape)) for v in avals)
+    def spend(self, equation: jaxpr.Equation) -> None:
+        """Count the floats that an equation computes."""
+        avals = [v for v in equation.outputs if is_float(v)]
+        self.count(sum(int(np.prod(v.shape)) for v in avals))
+
+    def count(self, operations: int) -> None:
+        """Count scalar operations; refuse more than were allowed."""
         self.left -= operations
         if self.left < 0:
             raise InputError(

@@ -37,7 +37,8 @@ def worst(table: Sequence[Operation], stats: Any, output: int) -> Loss:
     ]
     if not way:
         raise LookupError(f"no operation that rounds reaches output {output}")
-    born = [i for i in way if is_born(table[i], rows[i])]
+    fails = not np.isfinite(rows[way[-1], COLUMNS["native"]])
+    born = [i for i in way if fails and is_born(table[i], rows[i])]
     if born:
         return read(table[born[0]], rows[born[0]])
     error = rows[:, COLUMNS["error"]]

@@ -9,25 +9,30 @@ to a program. Errors of numbers below the smallest normal one of the format are 
 to that one; of a large result a regular sample of elements is looked at.
 """
 
+import functools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from ...core import jaxpr
-from .operations import COMPARES, LINEAR, STEPS, is_float
+from .operations import LINEAR, STEPS, TERMS, Address, is_float
 from .wide import bind, run_wide, widened
 
 
-SAMPLE = 16_384  # elements of a result
+SAMPLE = 2_048  # elements of a result
 
 
 class Row(NamedTuple):
     """Scalars of float64."""
 
-    error: Any  # |ŷ − y| / |y| at the worst element
+    error: (
+        Any  # |ŷ − y| / |y| at the worst element; ∞ where a NaN or an infinity is born
+    )
     native: Any  # ŷ
     wide: Any  # y
     first: Any  # x̂₁, or Σ t̂ of a sum
@@ -44,10 +49,6 @@ EMPTY = Row(0, 0, 0, 0, 0, 0, 0, 0, -1, 0, 0)
 COLUMNS = {name: i for i, name in enumerate(Row._fields)}
 
 
-def stacked(row: Row) -> Any:
-    return jnp.stack([lax.convert_element_type(v, jnp.float64) for v in row])
-
-
 class Pair(NamedTuple):
     """A value of the program and its shadow; one and the same if it is no float."""
 
@@ -61,77 +62,152 @@ def paired(x: Any) -> Pair:
     return Pair(x, widened(x))
 
 
-def row_of(
+class Probe(NamedTuple):
+    """An operation that was run: samples of its result and of its operands."""
+
+    address: Address
+    native: Any  # vector
+    wide: Any
+    operands: tuple[Any, ...]  # x̂₁, x₁, x̂₂, x₂ at the same elements, or none
+    terms: Callable[[Any], tuple[Any, ...]] | None  # of a sum, at an element
+    tiny: float
+    step: int  # between elements of the sample
+
+
+def probe(
     equation: jaxpr.Equation, operands: Sequence[Pair], outs: Sequence[Pair]
-) -> Row:
-    """The row of an equation that was run."""
+) -> Probe | None:
+    """What is kept of an equation that was run, until its worst element is known."""
     out = next((o for o in outs if is_float(o.native)), None)
-    if out is None or equation.primitive in STEPS:
-        return decided(equation, operands, outs[0])
-    if out.native.size == 0:
-        return EMPTY
+    if out is None or equation.primitive in STEPS or out.native.size == 0:
+        return None
     step = -(-out.native.size // SAMPLE)
-    tiny = float(jnp.finfo(out.native.dtype).tiny)
-    n = lax.reshape(widened(out.native), (out.native.size,))
-    w = lax.reshape(out.wide, (out.native.size,))
+    shape = out.native.shape
+    terms, taken = None, ()
+    if equation.primitive in TERMS:
+        terms = functools.partial(look, equation, operands, outs)
+    else:
+        floats = [x for x in operands if is_float(x.native)][:2]
+        if all(x.native.ndim in (0, len(shape)) for x in floats):
+            taken = tuple(sampled(v, shape, step) for x in floats for v in x)
+    return Probe(
+        equation.address,
+        sampled(out.native, shape, step),
+        sampled(out.wide, shape, step),
+        taken,
+        terms,
+        float(jnp.finfo(out.native.dtype).tiny),
+        step,
+    )
+
+
+def sampled(x: Any, shape: tuple[int, ...], step: int) -> Any:
+    """Every `step`-th element, in float64, of an array that is repeated to `shape`."""
+    size = math.prod(shape)
+    if x.size == 1:
+        one = lax.reshape(widened(x), ())
+        return lax.broadcast(one, (-(-size // step),))
+    if x.shape != shape:
+        x = lax.broadcast_in_dim(x, shape, tuple(range(len(shape))))
+    x = lax.reshape(x, (size,))
     if step > 1:
-        n, w = (lax.slice(v, (0,), (v.size,), (step,)) for v in (n, w))
-    error = relative(n, w, tiny)
-    worst, k = greatest(error)
-    at = k if step == 1 else k * jnp.uint32(step)
-    kept = look(equation, operands, outs, at)
-    return EMPTY._replace(
+        x = lax.slice(x, (0,), (size,), (step,))
+    return widened(x)
+
+
+def rows_of(probes: Sequence[Probe]) -> list[Any]:
+    """The rows of probes, in matrices with the addresses of their rows."""
+    groups: dict[Any, list[Probe]] = {}
+    for p in probes:
+        kind = (p.native.size, p.native.dtype, len(p.operands), p.terms is None)
+        groups.setdefault(kind, []).append(p)
+    return [(tuple(p.address for p in g), _rows(g)) for g in groups.values()]
+
+
+def _rows(probes: Sequence[Probe]) -> Any:
+    """All of one kind at once, which keeps the program small."""
+    native = jnp.stack([p.native for p in probes])
+    wide = jnp.stack([p.wide for p in probes])
+    tiny = jnp.asarray([[p.tiny] for p in probes], jnp.float64)
+    size = len(probes[0].operands)
+    operands = [jnp.stack([p.operands[i] for p in probes]) for i in range(size)]
+    error = relative(native, wide, jnp.broadcast_to(tiny, wide.shape))
+    error = jnp.where(born(native, operands[::2]), jnp.inf, error)
+    worst = error.max(axis=1)
+    index = lax.broadcasted_iota(jnp.uint32, error.shape, 1)
+    last = jnp.full_like(index, error.shape[1] - 1)
+    k = jnp.where(error == worst[:, None], index, last).min(axis=1)
+    element = k * jnp.asarray([p.step for p in probes], jnp.uint32)
+
+    def at(x: Any) -> Any:
+        chosen = jnp.take_along_axis(x, k[:, None].astype(jnp.int32), 1)[:, 0]
+        return jnp.real(chosen)
+
+    kept = [at(x) for x in operands]
+    if probes[0].terms is not None:
+        found = [p.terms(element[i]) for i, p in enumerate(probes) if p.terms]
+        kept = [jnp.stack(column) for column in zip(*found, strict=True)]
+    n, zero, one = len(probes), jnp.zeros(len(probes)), jnp.ones(len(probes))
+    columns = EMPTY._replace(
         error=worst,
-        native=pick(n, k),
-        wide=pick(w, k),
+        native=at(native),
+        wide=at(wide),
+        element=element.astype(jnp.float64),
+        ran=one,
         **dict(zip(KEPT, kept, strict=False)),
-        element=at,
-        ran=1,
+    )
+    return jnp.stack(
+        [v if hasattr(v, "shape") and v.shape == (n,) else zero + v for v in columns], 1
     )
 
 
 KEPT = ("first", "first_wide", "second", "second_wide")
 
 
-def relative(a: Any, b: Any, tiny: float) -> Any:
+def assemble(rows: Sequence[Any], order: Sequence[Address]) -> Any:
+    """One matrix with the rows of these addresses, empty where there is none."""
+    empty = jnp.asarray([EMPTY], jnp.float64)
+    where = {a: i for i, a in enumerate(a for addresses, _ in rows for a in addresses)}
+    whole = jnp.concatenate([*(matrix for _, matrix in rows), empty])
+    return whole[np.asarray([where.get(a, len(where)) for a in order], np.int32)]
+
+
+def born(native: Any, operands: Sequence[Any]) -> Any:
+    """Where a NaN or an infinity is made from operands that are none."""
+    if not operands:
+        return jnp.zeros(native.shape, bool)
+    finite, number = jnp.isfinite(native), ~jnp.isnan(native)
+    given, known = jnp.ones_like(finite), jnp.ones_like(finite)
+    for x in operands:
+        given, known = given & jnp.isfinite(x), known & ~jnp.isnan(x)
+    return (~finite & given) | (~number & known)
+
+
+def relative(a: Any, b: Any, tiny: Any) -> Any:
     """|a − b| / |b|; 0 where b says nothing, ∞ where a is not finite and b is."""
-    error = abs(a - b) / lax.max(abs(b), jnp.full(b.shape, tiny, jnp.float64))
-    nothing = lax.select(
-        lax.is_finite(lax.real(b)) if jnp.iscomplexobj(b) else lax.is_finite(b),
-        jnp.full(b.shape, jnp.inf),
-        jnp.zeros(b.shape),
-    )
-    return lax.select(lax.ne(error, error), nothing, error)
-
-
-def greatest(x: Any) -> tuple[Any, Any]:
-    """The greatest element of a vector, and its number.
-
-    `argmax` is lowered outside of our context, and knows no float64 there.
-    """
-    worst = lax.reduce_max(x, (0,))
-    index = lax.iota(jnp.uint32, x.size)
-    last = jnp.full(x.shape, x.size - 1, jnp.uint32)
-    found = lax.eq(x, lax.broadcast_in_dim(worst, x.shape, ()))
-    return worst, lax.reduce_min(lax.select(found, index, last), (0,))
+    error = abs(a - b) / jnp.maximum(abs(b), tiny)
+    nothing = jnp.where(jnp.isfinite(b), jnp.inf, 0.0)
+    return jnp.where(error == error, error, nothing)
 
 
 def pick(x: Any, k: Any) -> Any:
     """One element of a vector, as a real number."""
-    v = lax.reshape(lax.dynamic_slice(x, (k,), (1,)), ())
-    return lax.real(v) if jnp.iscomplexobj(v) else v
+    return jnp.real(lax.reshape(lax.dynamic_slice(x, (k,), (1,)), ()))
 
 
-def decided(equation: jaxpr.Equation, operands: Sequence[Pair], out: Pair) -> Row:
-    """How many elements the wide run would decide in another way."""
+def decided(
+    equation: jaxpr.Equation, operands: Sequence[Pair], out: Pair
+) -> tuple[tuple[Address, ...], Any]:
+    """How many elements the wide run would decide in another way, as a row."""
     wides = [x.wide for x in operands]
     if equation.primitive in ("argmax", "argmin"):
         other = outdone(equation, wides[0], out.native)
-    elif equation.primitive in COMPARES or equation.primitive in STEPS:
-        other = jnp.sum(bind(equation, wides)[0] != widened(out.native))
     else:
-        other = jnp.sum(bind(equation, wides)[0] != out.native)
-    return EMPTY._replace(decisions=other, ran=1)
+        found = bind(equation, wides)[0]
+        other = (found != lax.convert_element_type(out.native, found.dtype)).sum()
+    row = EMPTY._replace(decisions=other, ran=1)
+    columns = [lax.convert_element_type(v, jnp.float64) for v in row]
+    return (equation.address,), jnp.stack(columns)[None]
 
 
 def outdone(equation: jaxpr.Equation, x: Any, chosen: Any) -> Any:
@@ -139,7 +215,7 @@ def outdone(equation: jaxpr.Equation, x: Any, chosen: Any) -> Any:
     (axis,) = equation.params["axes"]
     x = x if equation.primitive == "argmax" else -x
     at = jnp.expand_dims(chosen, axis).astype(jnp.int32)
-    return jnp.sum(jnp.take_along_axis(x, at, axis) < x.max(axis, keepdims=True))
+    return (jnp.take_along_axis(x, at, axis) < x.max(axis, keepdims=True)).sum()
 
 
 # -- What an element was made from -----------------------------------------------------
@@ -151,33 +227,12 @@ def look(
     outs: Sequence[Pair],
     element: Any,
 ) -> tuple[Any, ...]:
-    """The numbers `KEPT` of one element of the result."""
-    name = equation.primitive
-    if name in ROWS:
-        native, wide = ROWS[name](equation, operands, element)
-        return native.sum(), abs(wide).sum(), abs(native - wide).sum()
-    if name in LINEAR:
+    """Of one element of a sum: Σ t̂, Σ |t|, Σ |t̂ − t|."""
+    if equation.primitive in LINEAR:
         return of_linear(equation, operands, outs, element)
-    shape = equation.outputs[0].shape
-    floats = [x for x in operands if is_float(x.native)]
-    if any(x.native.ndim not in (0, len(shape)) for x in floats):
-        return ()
-    picked: list[Any] = []
-    for x in floats[:2]:
-        picked += [picked_at(widened(v), shape, element) for v in x]
-    return tuple(picked)
-
-
-def picked_at(x: Any, shape: tuple[int, ...], element: Any) -> Any:
-    """The element of an operand that one of the result comes from."""
-    if x.size == 1:
-        x = lax.reshape(x, ())
-        return lax.real(x) if jnp.iscomplexobj(x) else x
-    if x.shape != shape:  # sides of length 1 are repeated
-        at = unravelled(element, shape)
-        at = [i for i, n in zip(at, x.shape, strict=True) if n > 1]
-        element = ravelled(at, [n for n in x.shape if n > 1])
-    return pick(lax.reshape(x, (x.size,)), element)
+    native, wide = ROWS[equation.primitive](equation, operands, element)
+    moved = abs(native - wide)
+    return jnp.real(native.sum()), abs(wide).sum(), moved.sum()
 
 
 def unravelled(k: Any, shape: Sequence[int]) -> list[Any]:

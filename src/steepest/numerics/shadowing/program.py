@@ -5,7 +5,9 @@ comparisons, indices and branches are taken by the shadow as the program takes t
 that both compute the same expression.
 """
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import jax
@@ -13,36 +15,51 @@ import jax.numpy as jnp
 from jax import lax
 
 from ...core import jaxpr
-from .errors import COLUMNS, EMPTY, Pair, greatest, paired, row_of, stacked
-from .operations import Address, counts, is_float, operations
+from .errors import COLUMNS, Pair, Probe, assemble, decided, paired, probe, rows_of
+from .operations import STEPS, Address, counts, is_float, operations
 from .wide import run_wide, widened
 
 
-Rows = dict[Address, Any]  # stacked rows
+Rows = list[tuple[tuple[Address, ...], Any]]  # matrices, and whose rows they have
 
 
 def shadow_program(
-    closed: jaxpr.Closed, values: Sequence[Any]
+    closed: jaxpr.Closed, values: Sequence[Any], unseen: Counter | None = None
 ) -> tuple[list[Any], list[Any], Any]:
     """Outputs, the wide run's outputs, and a row for each of `operations(closed)`.
 
     Can be traced: under `jit`, `vmap`. The rows are float64 of shape
-    (operations, columns); `errors.COLUMNS` names the columns.
+    (operations, columns); `errors.COLUMNS` names the columns. `unseen` counts what
+    could not be run in float64: the shadow goes on from the program's own values.
     """
-    with jax.enable_x64(True):
-        run = Run()
+    with in_float64():
+        run = Run(Counter() if unseen is None else unseen)
         outs = run.evaluate(closed, [paired(v) for v in values], None, 0)
-        empty = stacked(EMPTY)
-        rows = [run.rows.get(o.address, empty) for o in operations(closed)]
-        table = jnp.stack(rows) if rows else jnp.zeros((0, len(COLUMNS)))
+        table = assemble(run.rows(), [o.address for o in operations(closed)])
         return [o.native for o in outs], [o.wide for o in outs], table
+
+
+@contextmanager
+def in_float64() -> Iterator[None]:
+    """JAX with float64, and with its own ways to promote whatever the user's are."""
+    with (
+        jax.enable_x64(True),
+        jax.numpy_dtype_promotion("standard"),
+        jax.numpy_rank_promotion("allow"),
+    ):
+        yield
 
 
 class Run:
     """One evaluation, and the rows that it made."""
 
-    def __init__(self) -> None:
-        self.rows: Rows = {}
+    def __init__(self, unseen: Counter) -> None:
+        self.unseen = unseen
+        self.probes: list[Probe] = []
+        self.ready: Rows = []
+
+    def rows(self) -> Rows:
+        return [*rows_of(self.probes), *self.ready]
 
     def evaluate(
         self,
@@ -72,6 +89,8 @@ class Run:
         wide: list[Any] | None = None
         if any(map(is_float, outs)) and any(map(is_float, natives)):
             wide = run_wide(equation, [x.wide for x in operands], natives, outs)
+            if wide is None and equation.primitive not in (*STEPS, "nextafter"):
+                self.unseen[equation.primitive, equation.place] += 1
         if wide is None:
             wide = [widened(out) for out in outs]
         pairs = [
@@ -79,15 +98,21 @@ class Run:
             for n, w in zip(outs, wide, strict=True)
         ]
         if counts(equation):
-            self.rows[equation.address] = stacked(row_of(equation, operands, pairs))
+            seen = probe(equation, operands, pairs)
+            if seen is not None:
+                self.probes.append(seen)
+            elif outs[0].size and not (
+                is_float(outs[0]) and equation.primitive not in STEPS
+            ):
+                self.ready.append(decided(equation, operands, pairs[0]))
         return pairs
 
     def inside(
         self, closed: jaxpr.Closed, values: Any, equation: Any, body: int = 0
     ) -> tuple[list[Pair], Rows]:
-        inner = Run()
+        inner = Run(self.unseen)
         outs = inner.evaluate(closed, values, equation, body)
-        return outs, inner.rows
+        return outs, inner.rows()
 
     def solve(self, equation: jaxpr.Equation, *operands: Pair) -> list[Pair]:
         """A linear system with derivatives of its own, by the method that it names."""
@@ -100,12 +125,13 @@ class Run:
     def scan(self, equation: jaxpr.Equation, *operands: Pair) -> list[Pair]:
         loop = equation.control
         consts, carry, xs = loop.split(operands)
+        order = counted(equation, loop.body)
 
         def body(carry: Any, xs: Any) -> Any:
             values = [*consts, *_pairs(carry), *_pairs(xs)]
             outs, rows = self.inside(loop.body, values, equation)
             carry, ys = outs[: loop.num_carry], outs[loop.num_carry :]
-            return _tuples(carry), (_tuples(ys), rows)
+            return _tuples(carry), (_tuples(ys), assemble(rows, order))
 
         carry, (ys, rows) = lax.scan(
             body,
@@ -115,17 +141,13 @@ class Run:
             reverse=loop.reverse,
         )
         if loop.length:
-            self.rows |= {address: worst_turn(r) for address, r in rows.items()}
+            self.ready.append((order, worst_turn(rows)))
         return [*_pairs(carry), *_pairs(ys)]
 
     def loop(self, equation: jaxpr.Equation, *operands: Pair) -> list[Pair]:
         loop = equation.control
         tests, consts, carry = loop.split(operands)
-        empty = {
-            e.address: stacked(EMPTY)
-            for e in jaxpr.equations(loop.body, equation, 1)
-            if counts(e)
-        }
+        order = counted(equation, loop.body, 1)
 
         def go_on(state: Any) -> Any:
             values = [*tests, *_pairs(state[1])]
@@ -135,37 +157,40 @@ class Run:
             turn, carry, worst = state
             values = [*consts, *_pairs(carry)]
             outs, rows = self.inside(loop.body, values, equation, 1)
-            rows = {a: _at_turn(r, turn) for a, r in rows.items()}
-            worst = {a: _worse(worst[a], rows.get(a, worst[a])) for a in worst}
+            worst = _worse(worst, _at_turn(assemble(rows, order), turn))
             return turn + 1, _tuples(outs), worst
 
-        start = (jnp.zeros((), jnp.int32), _tuples(carry), empty)
+        start = (jnp.zeros((), jnp.int32), _tuples(carry), assemble([], order))
         _, carry, worst = lax.while_loop(go_on, body, start)
-        self.rows |= worst
+        self.ready.append((order, worst))
         return _pairs(carry)
 
     def cond(self, equation: jaxpr.Equation, *operands: Pair) -> list[Pair]:
         index, rest = operands[0].native, operands[1:]
         branches = equation.control.branches
-        empty = {
-            e.address: stacked(EMPTY)
-            for i, branch in enumerate(branches)
-            for e in jaxpr.equations(branch, equation, i)
-            if counts(e)
-        }
+        order = tuple(
+            a for i, branch in enumerate(branches) for a in counted(equation, branch, i)
+        )
 
         def taken(i: int, branch: jaxpr.Closed) -> Callable[..., Any]:
             def run(*values: Any) -> Any:
                 outs, rows = self.inside(branch, _pairs(values), equation, i)
-                return _tuples(outs), {**empty, **rows}
+                return _tuples(outs), assemble(rows, order)
 
             return run
 
         chosen = lax.convert_element_type(index, jnp.int32)
         bodies = [taken(i, branch) for i, branch in enumerate(branches)]
         outs, rows = lax.switch(chosen, bodies, *_tuples(rest))
-        self.rows |= rows
+        self.ready.append((order, rows))
         return _pairs(outs)
+
+
+def counted(
+    around: jaxpr.Equation, closed: jaxpr.Closed, body: int = 0
+) -> tuple[Address, ...]:
+    """Addresses of the operations inside of a body."""
+    return tuple(e.address for e in jaxpr.equations(closed, around, body) if counts(e))
 
 
 def _tuples(pairs: Sequence[Pair]) -> list[tuple[Any, ...]]:
@@ -178,19 +203,22 @@ def _pairs(tuples: Sequence[tuple[Any, ...]]) -> list[Pair]:
 
 
 def worst_turn(rows: Any) -> Any:
-    """Of rows (turns, columns), that of the turn with the greatest error."""
-    i = COLUMNS["decisions"]
-    _, turn = greatest(rows[:, COLUMNS["error"]])
-    worst = lax.dynamic_index_in_dim(rows, turn, keepdims=False)
-    return _at_turn(worst, turn).at[i].set(rows[:, i].sum())
+    """Of rows (turns, operations, columns), for each operation that of its worst turn."""
+    error, decisions = rows[:, :, COLUMNS["error"]], COLUMNS["decisions"]
+    turns = jnp.arange(error.shape[0], dtype=jnp.int32)[:, None]
+    worst = jnp.where(error == error.max(0), turns, error.shape[0] - 1).min(0)
+    chosen = jnp.take_along_axis(rows, worst[None, :, None], 0)[0]
+    chosen = chosen.at[:, decisions].set(rows[:, :, decisions].sum(0))
+    return _at_turn(chosen, worst)
 
 
-def _at_turn(row: Any, turn: Any) -> Any:
+def _at_turn(rows: Any, turn: Any) -> Any:
     i = COLUMNS["turn"]
-    turn = lax.convert_element_type(turn, row.dtype)
-    return row.at[i].set(jnp.where(row[i] < 0, turn, row[i]))
+    return rows.at[:, i].set(jnp.where(rows[:, i] < 0, turn, rows[:, i]))
 
 
 def _worse(a: Any, b: Any) -> Any:
-    i = COLUMNS["error"]
-    return jnp.where((b[i] > a[i]) | (a[COLUMNS["ran"]] == 0), b, a)
+    i, ran, decisions = (COLUMNS[c] for c in ("error", "ran", "decisions"))
+    better = (b[:, i] > a[:, i]) | (a[:, ran] == 0)
+    worse = jnp.where(better[:, None], b, a)
+    return worse.at[:, decisions].set(a[:, decisions] + b[:, decisions])

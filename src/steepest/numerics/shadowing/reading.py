@@ -31,7 +31,7 @@ class Loss(NamedTuple):
     """What became of the error at one operation, at its worst element."""
 
     operation: Operation
-    kind: str
+    kind: str  # "cancellation", "sensitivity", "absorption", "rounding", ...
     total: float
     introduced: float
     inherited: float
@@ -47,6 +47,11 @@ class Loss(NamedTuple):
     def amplification(self) -> float:
         """How much of a relative error of the operands came out."""
         return self.inherited / self.before if self.before else float("nan")
+
+    @property
+    def growth(self) -> float:
+        """How much greater the error is behind the operation than before it."""
+        return self.total / max(self.before, self.operation.eps / 2)
 
     @property
     def digits(self) -> float:
@@ -159,7 +164,19 @@ ADDS = frozenset(["add", "sub", "add_any", "add_jaxvals"])
 CONDITIONED = 32.0
 ADDING = ADDS | TERMS
 POLES = frozenset(
-    ["log", "log2", "log1p", "div", "rsqrt", "atanh", "erf_inv", "lgamma", "digamma", "pow", "integer_pow"]
+    [
+        "log",
+        "log2",
+        "log1p",
+        "div",
+        "rsqrt",
+        "atanh",
+        "erf_inv",
+        "lgamma",
+        "digamma",
+        "pow",
+        "integer_pow",
+    ]
 )
 
 
@@ -181,6 +198,8 @@ def kind_of(loss: Loss, get: dict[str, float]) -> str:
     if name in ADDS and absorbed(get):
         return "absorption"
     if name in TERMS and loss.introduced > 8 * u:
+        return "accumulation"
+    if loss.operation.loop and loss.total > 16 * u:
         return "accumulation"
     if name in ("logistic", "tanh", "erf") and abs(loss.native) == 1:
         return "saturation"
