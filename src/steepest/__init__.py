@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         Interval,
         audit,
         locate_nonfinite,
+        shadow,
         stabilize,
     )
     from .training import Aux, Fitted, Problem, Recipe, Record, fit
@@ -40,6 +41,7 @@ _HOME = {
     "Interval": ".numerics",
     "audit": ".numerics",
     "locate_nonfinite": ".numerics",
+    "shadow": ".numerics",
     "stabilize": ".numerics",
     "Aux": ".training",
     "Fitted": ".training",
@@ -63,6 +65,7 @@ __all__ = [  # noqa: RUF022 (in the order in which a user meets them)
     "audit",
     "Interval",
     "Audit",
+    "shadow",
     "stabilize",
     "locate_nonfinite",
     "InputError",

@@ -16,6 +16,7 @@ from ._locate import (
     locate_in_loss as locate_in_loss,
     locate_nonfinite as locate_nonfinite,
 )
+from ._shadow import Shadow as Shadow, shadow as shadow
 from ._stabilize import Rewrite as Rewrite, Rewrites as Rewrites, stabilize as stabilize
 from .auditing.finding import Audit as Audit, Fault as Fault
 from .intervals import Interval as Interval

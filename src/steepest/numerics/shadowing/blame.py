@@ -43,7 +43,11 @@ def worst(table: Sequence[Operation], stats: Any, output: int) -> Loss:
         return read(table[born[0]], rows[born[0]])
     error = rows[:, COLUMNS["error"]]
     before = {i: error_before(table[i], rows[i]) for i in way}
-    growth = {i: error[i] / max(before[i], table[i].eps / 2) for i in way}
+    with np.errstate(invalid="ignore"):  # what was infinite before has not grown
+        growth = {
+            i: float(np.nan_to_num(error[i] / max(before[i], table[i].eps / 2)))
+            for i in way
+        }
     end = error[way[-1]]
     guilty = [i for i in way if error[i] >= 0.1 * end and growth[i] > 16]
     if guilty:
