@@ -23,6 +23,7 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from ..core import jaxpr
 from ..core.compiled import op_by_op
@@ -136,7 +137,7 @@ class Shadow:
         return json.dumps(self.as_dict(n), indent=2, ensure_ascii=False)
 
     def __str__(self) -> str:
-        if isinstance(self.rows, jax.core.Tracer):
+        if isinstance(self.rows, Tracer):
             return repr(self)
         rows = [cells(loss) for loss in self.worst()]
         widths = [max(map(len, column)) for column in zip(HEAD, *rows, strict=True)]
@@ -191,7 +192,7 @@ def shadow(
         program = jaxpr.trace(fn, *args, **kwargs)
         values = [jnp.asarray(v) if not _is_key(v) else v for v in program.values]
         unseen: Counter = Counter()
-        if any(isinstance(v, jax.core.Tracer) for v in values):
+        if any(isinstance(v, Tracer) for v in values):
             if wide == "exact":
                 raise InputError(
                     "Exact arithmetic needs numbers: call the shadow outside of `jit` "
@@ -233,7 +234,7 @@ def error_of(y: Any, w: Any) -> Any:
     if not is_float(y) or not y.size:
         return np.float64(0)
     tiny = float(jnp.finfo(y.dtype).tiny)
-    if isinstance(y, jax.core.Tracer):
+    if isinstance(y, Tracer):
         with in_float64():
             error = relative(y.astype(w.dtype), w, tiny, jnp).max()
             return error.astype(jnp.float32)

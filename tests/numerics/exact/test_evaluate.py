@@ -10,6 +10,7 @@ from mpmath import mpf
 
 from steepest.core.errors import InputError
 from steepest.numerics import exact
+from steepest.numerics.shadowing.program import in_float64
 
 
 f32 = jnp.float32
@@ -134,11 +135,10 @@ PROGRAMS = {
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_exact_results_are_those_of_float64_where_that_is_good(name):
     fun, x = PROGRAMS[name]
-    with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
-        with jax.numpy_rank_promotion("allow"):
-            wide = jnp.asarray(np.asarray(x), jnp.float64)
-            expected = jax.tree.leaves(fun(wide))
-            results = exact.evaluate(fun, wide)
+    with in_float64():
+        wide = jnp.asarray(np.asarray(x), jnp.float64)
+        expected = jax.tree.leaves(fun(wide))
+        results = exact.evaluate(fun, wide)
     for y, z in zip(results, expected, strict=True):
         z = np.asarray(z)
         np.testing.assert_allclose(y.astype(z.dtype), z, rtol=1e-11, atol=1e-13)
@@ -158,16 +158,15 @@ NO_GRADIENT = ("while", "largest", "incomplete")
 )
 def test_exact_gradients_are_those_of_float64(name):
     fun, x = PROGRAMS[name]
-    with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
-        with jax.numpy_rank_promotion("allow"):
-            wide = jnp.asarray(np.asarray(x), jnp.float64)
+    with in_float64():
+        wide = jnp.asarray(np.asarray(x), jnp.float64)
 
-            def loss(x):
-                outs = [y for y in jax.tree.leaves(fun(x)) if y.dtype == jnp.float64]
-                return sum(jnp.sum(jnp.cos(y)) for y in outs)
+        def loss(x):
+            outs = [y for y in jax.tree.leaves(fun(x)) if y.dtype == jnp.float64]
+            return sum(jnp.sum(jnp.cos(y)) for y in outs)
 
-            (result,) = exact.gradient(loss, size=200_000)(wide)
-            expected = jax.grad(loss)(wide)
+        (result,) = exact.gradient(loss, size=200_000)(wide)
+        expected = jax.grad(loss)(wide)
     np.testing.assert_allclose(result.astype(float), expected, rtol=1e-9, atol=1e-11)
 
 
@@ -261,7 +260,7 @@ def test_large_programs_are_refused():
 
 
 def test_a_primitive_without_a_rule_is_named():
-    with pytest.raises(InputError, match="`eigh` at test_evaluate.py.* no rule"):
+    with pytest.raises(InputError, match=r"`eigh` at test_evaluate.py.* no rule"):
         exact.evaluate(lambda x: jnp.linalg.eigvalsh(x), jnp.eye(2))
 
 

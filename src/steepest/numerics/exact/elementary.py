@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import mpmath
 import numpy as np
 from mpmath import mpc, mpf
+from mpmath.libmp import ComplexResult, NoConvergence
 
 from ...core import jaxpr
 from .run import Run, each, is_float, lift, native, size_of
@@ -23,8 +24,8 @@ FAILURES = (
     ZeroDivisionError,
     ValueError,
     OverflowError,
-    mpmath.libmp.ComplexResult,
-    mpmath.libmp.NoConvergence,
+    ComplexResult,
+    NoConvergence,
 )
 HUGE = 200  # bits of an exponent
 
