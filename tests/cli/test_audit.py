@@ -86,7 +86,7 @@ class TestSpecs:
 
     def test_nothing_pickled_is_opened(self, tmp_path):
         np.save(tmp_path / "w.npy", np.array([{}], object), allow_pickle=True)
-        with pytest.raises(InputError, match="np.save"):
+        with pytest.raises(InputError, match=r"np\.save"):
             read(f"{tmp_path / 'w.npy'}")
 
     @pytest.mark.parametrize(

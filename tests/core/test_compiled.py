@@ -26,7 +26,8 @@ def test_what_xla_folds_is_computed_as_written(name):
     np.testing.assert_array_equal(op_by_op(fun)(*args), expected)
 
 
-def test_products_and_sums_are_rounded_one_by_one(rng=np.random.default_rng(0)):
+def test_products_and_sums_are_rounded_one_by_one():
+    rng = np.random.default_rng(0)
     a, b, c = (jnp.asarray(rng.normal(size=1000), jnp.float32) for _ in range(3))
     fun = lambda a, b, c: jnp.sin(a * b + c) * b
     with jax.disable_jit():

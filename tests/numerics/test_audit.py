@@ -129,7 +129,9 @@ def test_a_fault_of_the_compiled_program_is_one_of_jit_alone():
     alone = [f for f in found.confirmed if f.mode == "jit"]
     assert bool(alone) == folded
     for fault in alone:
-        assert fault.operation == "mul" and not np.isfinite(jax.jit(fun)(*fault.witness))
+        assert fault.operation == "mul" and not np.isfinite(
+            jax.jit(fun)(*fault.witness)
+        )
 
 
 def test_specs_stand_in_any_tree():

@@ -8,7 +8,9 @@ import optax
 import pytest
 from jax import lax
 
+from steepest.core.errors import InputError
 from steepest.numerics import locate_in_loss, locate_nonfinite
+from steepest.numerics._locate import nonfinite_operations
 
 
 x = jnp.array([1.0, 0.0, 2.0])
@@ -239,3 +241,84 @@ def test_a_finite_program_costs_one_evaluation_and_a_sequence_of_any_length():
     f = lambda x: lax.scan(lambda h, x: (h + x, calls.append(1)), 0.0, x)[0]
     assert locate_nonfinite(f, jnp.ones(100_000)) is None
     assert len(calls) <= 2
+
+
+# -- Gradients, compiled programs, and what is masked -----------------------------------
+
+
+def test_the_gradient_of_any_function_is_looked_into():
+    origin = locate_nonfinite(lambda x: jnp.sqrt(x), x, gradient=True)
+    assert (origin.primitive, origin.where) == ("div", "gradient")
+    assert locate_nonfinite(lambda x: jnp.sqrt(x), x) is None
+
+
+def one_minus(p):
+    q = 1 - p
+    return jnp.log(q + 1e-10)
+
+
+def overflowing(x):
+    return x * 1e30 * 1e30
+
+
+@pytest.mark.parametrize(
+    ("fun", "arg", "primitive"),
+    [(one_minus, 1.0, "log"), (overflowing, 0.0, "mul")],
+)
+def test_what_only_the_compiled_program_makes_is_blamed(fun, arg, primitive):
+    arg = jnp.float32(arg)
+    if np.isfinite(jax.jit(fun)(arg)):
+        pytest.skip("this XLA does not rewrite it")
+    origin = locate_nonfinite(fun, arg)
+    assert (origin.primitive, origin.mode) == (primitive, "jit")
+    assert "under jit only" in origin.sentence
+    assert locate_nonfinite(fun, arg, compiled=False) is None
+
+
+def masked(x):
+    safe = jnp.where(x > 0, jnp.log(x), 0.0)
+    return safe, 1 / x
+
+
+def test_what_is_masked_is_told_from_what_reaches_an_output():
+    log, div = nonfinite_operations(masked, x)
+    assert (log.origin.primitive, log.reaches_output) == ("log", False)
+    assert log.killed[0].startswith("select_n test_locate.py:")
+    assert (div.origin.primitive, div.reaches_output, div.killed) == ("div", True, ())
+
+
+def test_what_passes_through_operations_is_counted():
+    (birth,) = nonfinite_operations(lambda x: jnp.tanh(-jnp.abs(2 / x)), x)
+    assert birth.passed == 2  # abs, neg
+    assert birth.killed[0].startswith("tanh")
+
+
+def test_in_a_loop_the_first_turn_is_listed_once():
+    def fun(x):
+        return lax.fori_loop(0, 4, lambda i, y: jnp.where(y > 0, jnp.log(y), 0.0), x)
+
+    (birth,) = nonfinite_operations(fun, x)
+    assert birth.origin.path == ("scan[0]",) and not birth.reaches_output
+
+
+def test_a_finite_program_has_no_births():
+    assert nonfinite_operations(jnp.tanh, x) == ()
+    assert nonfinite_operations(lambda x: x**2, x, gradient=True) == ()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda: locate_nonfinite(lambda n: n, jnp.arange(2), gradient=True),
+            "No argument holds floats",
+        ),
+        (
+            lambda: locate_nonfinite(lambda x: x > 0, x, gradient=True),
+            "returns no floats",
+        ),
+    ],
+)
+def test_what_has_no_gradient_is_said_in_a_sentence(call, message):
+    with pytest.raises(InputError, match=message):
+        call()

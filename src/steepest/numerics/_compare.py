@@ -149,7 +149,7 @@ def compare_programs(
     tolerance = None if bitwise else float(ulps)
     both = list(zip(sides[0].outs, sides[1].outs, strict=True))
     part = any(apart(a.value, b.value, tolerance) for a, b in both)
-    found = partings(*sides, numbers, tolerance) if part else []
+    found = partings(sides[0], sides[1], numbers, tolerance) if part else []
     pairs = align(sides[0].steps, sides[1].steps)
     changes, cause = _changes(sides[0].steps, sides[1].steps, pairs, found)
     return Comparison(

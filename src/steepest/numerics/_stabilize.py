@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from jax import core
 
 from ..core import jaxpr
 from .rewriting.engine import Rewriting, rewrite
@@ -100,7 +101,8 @@ def _key(leaves: list[Any], tree: Any) -> Any:
             parts.append(aval)
         else:
             parts.append((type(leaf), leaf))
-    settings = (jax.config.jax_enable_x64, jax.config.jax_numpy_dtype_promotion)
+    options = ("jax_enable_x64", "jax_numpy_dtype_promotion")
+    settings = tuple(getattr(jax.config, option) for option in options)
     key = (tree, tuple(parts), settings)
     try:
         hash(key)
@@ -115,4 +117,4 @@ def _is_struct(leaf: Any) -> bool:
 
 def _captures(program: jaxpr.Program) -> bool:
     """Whether the program holds a value of an outer transformation."""
-    return any(isinstance(c, jax.core.Tracer) for c in program.closed.consts)
+    return any(isinstance(c, core.Tracer) for c in program.closed.consts)

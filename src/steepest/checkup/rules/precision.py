@@ -32,7 +32,7 @@ def latent(record: Record, limits: Limits) -> Finding | None:
         lost = error is not None and error > limits["error"]
         lost = lost and error > limits["undue"] * fact.get("error.of_inputs", 0.0)
         near = bits is not None and bits < limits["bits"]
-        gravity = (2 + np.log10(error) if lost else 0) + (1 if near else 0)
+        gravity = (2 + np.log10(error or 1) if lost else 0) + (1 if near else 0)
         if (lost or near) and (worst is None or gravity > worst[0]):
             worst = (float(gravity), when, fact)
     if worst is None:

@@ -5,7 +5,6 @@ from dataclasses import replace
 from typing import Any
 
 import jax
-import numpy as np
 
 from .._stabilize import stabilize
 from .finding import ORDER, Fault
@@ -85,12 +84,15 @@ def with_suggestions(faults: Sequence[Fault], question: Question) -> list[Fault]
 
 def mends(stable: Callable[..., Any], fault: Fault) -> bool:
     """Whether the rewritten function has digits that were lost at the witness."""
-    if fault.witness is None or fault.exact is None or fault.element is None:
+    computed, exact = fault.computed, fault.exact
+    if fault.witness is None or fault.element is None:
+        return False
+    if computed is None or exact is None:
         return False
     output, element = fault.element
-    values = [leaf for leaf in jax.tree.leaves(stable(*fault.witness))]
+    values = jax.tree.leaves(stable(*fault.witness))
     mended = floats(values[output]).ravel()[element]
-    return bool(abs(mended - fault.exact) < 0.01 * abs(fault.computed - fault.exact))
+    return bool(abs(mended - exact) < 0.01 * abs(computed - exact))
 
 
 def gravity(fault: Fault) -> tuple[Any, ...]:

@@ -80,8 +80,11 @@ def range_of(spec: Any) -> Range:
         return Range(zero, zero, shape, dtype, known=spec)
     x = np.asarray(spec).astype(np.float64)
     nan = bool(np.isnan(x).any())
-    ends = (x, x) if not nan else (np.nanmin(x, initial=0), np.nanmax(x, initial=0))
-    return Range(*ends, shape, dtype, nan, known=spec)
+    low, high = x, x
+    if nan:
+        low = np.asarray(np.nanmin(x, initial=0))
+        high = np.asarray(np.nanmax(x, initial=0))
+    return Range(low, high, shape, dtype, nan, known=spec)
 
 
 def analyse(closed: jaxpr.Closed, ranges: Sequence[Any]) -> Analysis:

@@ -262,7 +262,7 @@ def combine(
         views[key] = Pieces(
             np.clip(piece[0], least, most),
             np.clip(piece[1], least, most),
-            seen.nan[part] & nan,
+            np.logical_and(seen.nan[part], nan),
         )
     return Value(shape, dtype, low, high, nan, views=views)
 

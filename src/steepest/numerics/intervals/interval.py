@@ -52,7 +52,7 @@ def _dtype(dtype: Any) -> np.dtype:
     kinds = (jnp.floating, jnp.integer, jnp.bool_)
     if not any(jnp.issubdtype(known, kind) for kind in kinds):
         raise InputError(f"An interval of {known} is not ordered; give real numbers.")
-    if known.itemsize == 8 and not jax.config.jax_enable_x64:
+    if known.itemsize == 8 and not getattr(jax.config, "jax_enable_x64"):  # noqa: B009
         raise InputError(
             f"{known} needs jax.config.update('jax_enable_x64', True), or give a "
             "32-bit dtype."

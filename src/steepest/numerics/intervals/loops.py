@@ -154,8 +154,15 @@ def join(state: State, a: Value, b: Value, widen: bool) -> Value:
         low = np.where(low < a.low, below(a, low), a.low)
         high = np.where(high > a.high, above(a, high), a.high)
     low, high = small(low, high)
-    kept = {"nan": a.nan or b.nan, "spoilt": a.spoilt or b.spoilt}
-    return Value(a.shape, a.dtype, low, high, number=state.fresh(), **kept)
+    return Value(
+        a.shape,
+        a.dtype,
+        low,
+        high,
+        nan=a.nan or b.nan,
+        spoilt=a.spoilt or b.spoilt,
+        number=state.fresh(),
+    )
 
 
 def bare(state: State, v: Value) -> Value:

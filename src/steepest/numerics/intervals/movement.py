@@ -190,7 +190,8 @@ def regrouped(v: Value, shape: Axes, groups: Any) -> tuple[np.ndarray, np.ndarra
                 sizes[d] = shape[d]
     if math.prod(full) > 4 * ELEMENTS:
         return boxed(v.least, shape), boxed(v.most, shape)
-    return tuple(np.broadcast_to(b, full).reshape(sizes) for b in (v.low, v.high))
+    low, high = (np.broadcast_to(b, full).reshape(sizes) for b in (v.low, v.high))
+    return low, high
 
 
 def transpose(state: State, equation: jaxpr.Equation, v: Value) -> Value:
@@ -362,7 +363,7 @@ def iota(state: State, equation: jaxpr.Equation, *_: Value) -> Value:
 
 
 def same(state: State, equation: jaxpr.Equation, *values: Value) -> Any:
-    return list(values) if len(equation.outputs) > 1 or len(values) > 1 else values[0]
+    return list(values) if len(equation.outputs) > 1 or len(values) != 1 else values[0]
 
 
 def gather(state: State, equation: jaxpr.Equation, v: Value, at: Value) -> Value:

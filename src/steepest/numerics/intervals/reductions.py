@@ -306,7 +306,8 @@ def dot_general(state: State, equation: jaxpr.Equation, a: Value, b: Value) -> A
     size = math.prod(np.broadcast_shapes(x[0].shape, y[0].swapaxes(1, 2).shape))
     if size > PRODUCTS:
         x, y = flat(a), flat(b)
-    terms = corners(np.multiply, x, tuple(e.swapaxes(1, 2) for e in y))
+    turned = y[0].swapaxes(1, 2), y[1].swapaxes(1, 2)
+    terms = corners(np.multiply, x, turned)
     n = k if terms[0].shape[-1] == 1 else 1
     add = lambda e: np.where((s := e.sum(-1)) == 0, 0.0, s * n)
     low, high = add(terms[0]), add(terms[1])
@@ -353,7 +354,7 @@ def squares(
 
 
 def flat(v: Value) -> tuple[np.ndarray, np.ndarray]:
-    return tuple(np.full((1, 1, 1, 1), e) for e in (v.least, v.most))
+    return np.full((1, 1, 1, 1), v.least), np.full((1, 1, 1, 1), v.most)
 
 
 def grouped(v: Value, batch: Any, contracted: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -411,9 +412,9 @@ def convolution(state: State, equation: jaxpr.Equation, x: Value, w: Value) -> A
     weights = along(np.maximum(abs(w.low), abs(w.high)), w, axes).max()
     size = float(weights) * max(abs(x.least), abs(x.most))
     size = np.inf if np.isnan(size) else size
-    bounds = max(n * low, -size), min(n * high, size)
-    bounds = tuple(boxed(e, out.shape) for e in bounds)
-    return summed(state, equation, [x, w], *bounds, n)
+    least = boxed(max(n * low, -size), out.shape)
+    most = boxed(min(n * high, size), out.shape)
+    return summed(state, equation, [x, w], least, most, n)
 
 
 # -- Windows ---------------------------------------------------------------------------

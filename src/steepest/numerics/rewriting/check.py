@@ -117,7 +117,7 @@ def _whole(node: Node) -> bool:
 
 def _draw(rng: np.random.Generator, node: Node, k: int) -> Any:
     dtype = node.dtype
-    if dtype == bool:
+    if dtype is not None and np.dtype(dtype).kind == "b":
         return jnp.asarray(rng.random(node.shape) < 0.6)
     if dtype is not None and jnp.issubdtype(dtype, jnp.integer):
         return jnp.asarray(rng.integers(0, 2, node.shape)).astype(dtype)

@@ -20,6 +20,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import core
 
 from ...core import jaxpr
 
@@ -160,7 +161,7 @@ class Expressions:
         """A constant of the program: one number everywhere, or an array."""
         dtype = getattr(array, "dtype", None) or np.asarray(array).dtype
         shape = tuple(np.shape(array))
-        plain = not isinstance(array, jax.core.Tracer) and not jnp.issubdtype(
+        plain = not isinstance(array, core.Tracer) and not jnp.issubdtype(
             dtype, jax.dtypes.extended
         )
         if plain and 0 < np.prod(shape, dtype=int) <= 1 << 16:

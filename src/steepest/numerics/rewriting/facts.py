@@ -229,9 +229,9 @@ def varies(node: Node, axis: int) -> bool:
         return node.args[0].shape[inner] != 1 and varies(node.args[0], inner)
     if node.op in ("convert_element_type", "stop_gradient", "copy"):
         return varies(node.args[0], axis)
-    if node.args and all(a.shape in ((), node.shape) for a in node.args):
-        if node.op in ELEMENTWISE:
-            return any(varies(a, axis) for a in node.args if a.shape)
+    plain = node.args and all(a.shape in ((), node.shape) for a in node.args)
+    if plain and node.op in ELEMENTWISE:
+        return any(varies(a, axis) for a in node.args if a.shape)
     return True
 
 

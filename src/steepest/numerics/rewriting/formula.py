@@ -44,12 +44,12 @@ def _write(
     if node.known is not None:
         return _number(node.known), 3 if node.known >= 0 else 1
     leaf = node.id in stop or not node.args or depth == 0
-    if leaf or (node.equation is not None and node.equation.control is not None):
-        if node.op not in ("det",) or node.id in stop:
-            if node.id not in names:
-                k = len(names)
-                names[node.id] = LETTERS[k] if k < len(LETTERS) else f"x{k}"
-            return names[node.id], 3
+    called = node.equation is not None and node.equation.control is not None
+    if (leaf or called) and (node.op != "det" or node.id in stop):
+        if node.id not in names:
+            k = len(names)
+            names[node.id] = LETTERS[k] if k < len(LETTERS) else f"x{k}"
+        return names[node.id], 3
 
     def inner(a: Node) -> tuple[str, int]:
         return _write(xs, a, names, stop, depth - 1)

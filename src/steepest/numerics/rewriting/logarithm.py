@@ -156,10 +156,10 @@ def temperature(
     xs: Expressions, u: Node, axes: tuple[int, ...]
 ) -> tuple[Node, Node] | None:
     """(x, T) of x / T, whose quotient may overflow where the softmax does not."""
-    if u.op == "div" and not any(varies(u.args[1], k) for k in axes if u.args[1].shape):
-        if bounds(xs, u.args[1])[0] < 1e-6:
-            return u.args[0], u.args[1]
-    return None
+    if u.op != "div" or bounds(xs, u.args[1])[0] >= 1e-6:
+        return None
+    x, T = u.args
+    return None if any(varies(T, k) for k in axes if T.shape) else (x, T)
 
 
 def unmasked(xs: Expressions, v: Node, fill: float) -> tuple[Node | None, Node | None]:

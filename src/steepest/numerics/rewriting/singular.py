@@ -90,15 +90,15 @@ def _guarded(xs: Expressions, branch: Node, predicate: Node, hidden: bool) -> No
             index, safe, reaches = POLES[node.op]
             u = node.args[index]
             fits = u.shape == predicate.shape or not predicate.shape
-            if fits and u.known is None and reaches(bounds(xs, u)):
-                if not _same_mask(u, predicate) and _varied(u):
-                    harmless = xs.number(safe, u)
-                    value = args[index]
-                    args[index] = (
-                        xs.select(predicate, value, harmless)
-                        if hidden
-                        else xs.select(predicate, harmless, value)
-                    )
+            risky = fits and u.known is None and reaches(bounds(xs, u))
+            if risky and not _same_mask(u, predicate) and _varied(u):
+                harmless = xs.number(safe, u)
+                value = args[index]
+                args[index] = (
+                    xs.select(predicate, value, harmless)
+                    if hidden
+                    else xs.select(predicate, harmless, value)
+                )
         if all(a is b for a, b in zip(args, node.args, strict=True)):
             return node
         done[node.id] = again(xs, node, args)

@@ -88,8 +88,11 @@ def scatter(equation: Any, wide: Any, native: Any, outs: Any) -> list[Any]:
         "scatter-max": lax.scatter_max,
     }
     p = equation.params
+    operand, indices, updates = wide
     out = functions[equation.primitive](
-        *wide,
+        operand,
+        indices,
+        updates,
         p["dimension_numbers"],
         indices_are_sorted=p["indices_are_sorted"],
         unique_indices=p["unique_indices"],
@@ -123,7 +126,7 @@ def select_and_scatter_add(equation: Any, wide: Any, native: Any, outs: Any) -> 
 
 
 def conv(equation: Any, wide: Any, native: Any, outs: Any) -> list[Any]:
-    found = convolution(*wide, equation.params)
+    found = convolution(wide[0], wide[1], equation.params)
     return bind(equation, wide) if found is None else [found]
 
 
