@@ -93,16 +93,43 @@ def rules() -> str:
 
 def reference(room: str) -> str:
     """The public names of a room, each with its docstring."""
-    tree = ast.parse((PACKAGE / room / "__init__.py").read_text("utf-8"))
-    names = [
+    folder = PACKAGE / room
+    text = (folder / "__init__.py").read_text("utf-8")
+    head = [f"# {ROOMS[room]}: `steepest.{room}`", docstring(text)]
+    entries = [f"::: steepest.{room}.{name}" for name in imported(text)]
+    for module in imported(text, modules=True):
+        inside = folder / module / "__init__.py"
+        if inside.exists():
+            names = imported(inside.read_text("utf-8"))
+        else:
+            inside = folder / f"{module}.py"
+            names = defined(inside.read_text("utf-8"))
+        about = docstring(inside.read_text("utf-8"))
+        entries += [f"## `steepest.{room}.{module}`", about]
+        entries += [f"::: steepest.{room}.{module}.{name}" for name in names]
+    return "\n\n".join([*head, *entries]) + "\n"
+
+
+def docstring(text: str) -> str:
+    return ast.get_docstring(ast.parse(text)) or ""
+
+
+def imported(text: str, modules: bool = False) -> list[str]:
+    """Names that a module imports from beside it; or the modules themselves."""
+    return [
         alias.asname or alias.name
-        for node in ast.walk(tree)
-        if isinstance(node, ast.ImportFrom) and node.level == 1 and node.module
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.ImportFrom) and node.level == 1
+        if (node.module is None) == modules
         for alias in node.names
     ]
-    entries = [f"::: steepest.{room}.{name}" for name in names]
-    head = [f"# {ROOMS[room]}: `steepest.{room}`", ast.get_docstring(tree) or ""]
-    return "\n\n".join([*head, *entries]) + "\n"
+
+
+def defined(text: str) -> list[str]:
+    """Public functions and classes of a module, in its order."""
+    kinds = (ast.FunctionDef, ast.ClassDef)
+    nodes = [n for n in ast.parse(text).body if isinstance(n, kinds)]
+    return [n.name for n in nodes if not n.name.startswith("_")]
 
 
 def top() -> str:
