@@ -11,6 +11,7 @@ compare_programs(old, new, *args)   where two versions of a program part
 
 from . import formats as formats, stable as stable
 from ._audit import audit as audit
+from ._compare import Comparison as Comparison, compare_programs as compare_programs
 from ._locate import (
     Origin as Origin,
     locate_in_loss as locate_in_loss,

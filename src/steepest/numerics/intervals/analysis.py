@@ -55,6 +55,8 @@ class Range:
 
 @dataclass(frozen=True, eq=False)
 class Analysis:
+    """Bounds of all results, and the operations that they do not acquit."""
+
     outputs: list[Range]
     results: dict[Address, tuple[Range, ...]]  # joined over the turns of loops
     candidates: tuple[Candidate, ...]

@@ -4,6 +4,12 @@ Each states its form and what it does at singular points; none clips, and none m
 NaN that its input did not hold.
 """
 
+from ._softmax import (
+    log1m_softmax as log1m_softmax,
+    log_softmax as log_softmax,
+    logmeanexp as logmeanexp,
+    softmax as softmax,
+)
 from .compensated import (
     RunningMean as RunningMean,
     RunningSum as RunningSum,
@@ -69,12 +75,6 @@ from .norms import (
     normalise as normalise,
     sqrt as sqrt,
     squared_distances as squared_distances,
-)
-from .softmax import (
-    log1m_softmax as log1m_softmax,
-    log_softmax as log_softmax,
-    logmeanexp as logmeanexp,
-    softmax as softmax,
 )
 from .statistics import (
     standard_deviation as standard_deviation,

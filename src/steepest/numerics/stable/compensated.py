@@ -19,7 +19,7 @@ from jaxtyping import Array, ArrayLike, Int
 
 from ...core.errors import InputError
 from ._forms import Axis, axes, rounded_once, squeezed
-from .softmax import Axes, over
+from ._softmax import Axes, over
 
 
 def two_sum(a: Array, b: Array) -> tuple[Array, Array]:

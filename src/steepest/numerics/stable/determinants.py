@@ -20,7 +20,7 @@ from jaxtyping import Array, ArrayLike
 
 from ...core.errors import InputError
 from ._forms import Axis, axes, rounded_once, squeezed
-from .softmax import Axes, masked, over
+from ._softmax import Axes, masked, over
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))

@@ -29,9 +29,7 @@ from ._forms import (
     rounded_once,
     squeezed,
 )
-from .differences import expm1_minus_of
-from .logistic import logit_of
-from .softmax import (
+from ._softmax import (
     Axes,
     centred,
     log_softmax_of,
@@ -39,6 +37,8 @@ from .softmax import (
     softmax_of,
     top_of,
 )
+from .differences import expm1_minus_of
+from .logistic import logit_of
 
 
 def _xlogx(x: Array) -> Array:

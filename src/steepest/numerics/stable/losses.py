@@ -15,9 +15,7 @@ from jaxtyping import Array, ArrayLike
 
 from ...core.errors import InputError
 from ._forms import along, axes, rounded_once
-from .entropy import product
-from .logistic import logistic, softplus_of
-from .softmax import (
+from ._softmax import (
     Axes,
     centred,
     log1m_softmax_of,
@@ -28,6 +26,8 @@ from .softmax import (
     softmax_of,
     top_of,
 )
+from .entropy import product
+from .logistic import logistic, softplus_of
 
 
 def surprisal(axis: Axes, x: Array, labels: Array) -> Array:

@@ -20,8 +20,8 @@ from jaxtyping import Array
 
 from ...core.errors import InputError
 from ._forms import Axis, axes, binade, rounded_once, squeezed
+from ._softmax import Axes, over
 from .differences import root_of
-from .softmax import Axes, over
 
 
 def scaled(axis: Axes, x: Array) -> tuple[Array, Array]:

@@ -14,8 +14,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike
 
 from ._forms import Axis, axes, rounded_once, squeezed
+from ._softmax import Axes, masked, over
 from .norms import norm_of, scaled, total_square, unit_of
-from .softmax import Axes, masked, over
 
 
 def _mean(axis: Axes, y: Array, kept: Array) -> Array:

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike
 
 from ._forms import Axis, along, axes, log1p_of, rounded_once, squeezed
-from .softmax import Axes, centred, logsumexp_of, masked, over, shifted, top_of
+from ._softmax import Axes, centred, logsumexp_of, masked, over, shifted, top_of
 
 
 def _lifted(x: Array, weights: Array) -> Array:
