@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 from mpmath import mp
 
+from steepest.numerics import stable
+
 from .case import HUGE, LOSS, ZERO, Case, f32, lse, sigmoid, softmax, span
-from .stable_forms import stable
 
 
 INF = float("inf")

@@ -5,8 +5,9 @@ from jax.scipy.special import erf, erfc
 from jax.scipy.stats import norm
 from mpmath import mp
 
+from steepest.numerics import stable
+
 from .case import HUGE, LOSS, ZERO, Case, cdf, f32, pdf, span
-from .stable_forms import stable
 
 
 ROOT2 = 2**0.5

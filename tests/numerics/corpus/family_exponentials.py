@@ -8,8 +8,9 @@ from jax.scipy.special import erf, gammaln
 from jax.scipy.stats import norm
 from mpmath import mp, mpf
 
+from steepest.numerics import stable
+
 from .case import HUGE, LOSS, ZERO, Case, cdf, dot, f32, lse, pdf, softmax, span
-from .stable_forms import stable
 
 
 # -- Differences ---------------------------------------------------------------------

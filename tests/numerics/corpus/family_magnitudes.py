@@ -7,8 +7,9 @@ import numpy as np
 from jax import lax
 from mpmath import matrix, mp, mpf
 
+from steepest.numerics import stable
+
 from .case import HUGE, LOSS, ZERO, Case, dot, f16, f32, lse, mean, span, variance
-from .stable_forms import stable
 
 
 # -- Norms ---------------------------------------------------------------------------

@@ -6,8 +6,9 @@ from jax import lax
 from jax.scipy.special import logsumexp, xlogy
 from mpmath import mp, mpf
 
+from steepest.numerics import stable
+
 from .case import HUGE, LOSS, ZERO, Case, f32, lse, mean, span, variance
-from .stable_forms import stable
 
 
 BOTH = (*ZERO, *HUGE)
