@@ -134,6 +134,12 @@ def test_a_fault_of_the_compiled_program_is_one_of_jit_alone():
         )
 
 
+def test_a_factorisation_is_audited_in_float64():
+    """Exact arithmetic has no rule for a singular value decomposition."""
+    values = lambda x: jnp.linalg.svd(x, compute_uv=False).sum()
+    assert not audit(values, Interval(0.5, 1, (3, 3)), gradient=False).defects
+
+
 def test_specs_stand_in_any_tree():
     loss = lambda p, b: jnp.log(jax.nn.sigmoid(b["x"] @ p["w"])).sum()
     params = {"w": jnp.full((2,), 100.0)}
