@@ -61,7 +61,7 @@ def is_born(operation: Operation, row: Any) -> bool:
     """Whether a worst element is not finite and its operands are."""
     if np.isfinite(row[COLUMNS["native"]]):
         return False
-    names = ("first", "second") if operation.primitive not in TERMS else ("first",)
+    names = ("first", "second") if operation.primitive not in TERMS else ("second",)
     return bool(all(np.isfinite(row[COLUMNS[n]]) for n in names))
 
 

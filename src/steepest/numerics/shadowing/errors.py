@@ -3,7 +3,8 @@
 For a result ŷ of the program and y of the wide run, of operands x̂ and x, the element
 with the greatest relative error |ŷ − y| / |y| is kept as a row of numbers: the error, ŷ
 and y, and of up to two operands x̂ᵢ and xᵢ there. For a sum (a product of matrices is
-one) the terms t̂ and t of that element are kept as Σ t̂, Σ |t| and Σ |t̂ − t|. The rest is
+one) the terms t̂ and t of that element are kept as Σ t̂, Σ |t| and Σ |t̂ − t|; where the
+sum is over a large array, Σ |t| and Σ |t̂ − t| as a typical element has them. The rest is
 worked out from these where somebody reads it (`reading`), so that a shadow adds little
 to a program. Errors of numbers below the smallest normal one of the format are relative
 to that one; of a large result a regular sample of elements is looked at.
@@ -24,7 +25,8 @@ from .operations import LINEAR, STEPS, TERMS, Address, is_float
 from .wide import bind, run_wide, widened
 
 
-SAMPLE = 2_048  # elements of a result
+SAMPLE = 512  # elements of a result
+LARGE = 4_096  # elements; the sums over larger arrays are judged by samples of these
 
 
 class Row(NamedTuple):
@@ -70,6 +72,7 @@ class Probe(NamedTuple):
     wide: Any
     operands: tuple[Any, ...]  # x̂₁, x₁, x̂₂, x₂ at the same elements, or none
     terms: Callable[[Any], tuple[Any, ...]] | None  # of a sum, at an element
+    count: int  # of terms in a large sum, which is judged by samples; else 0
     tiny: float
     step: int  # between elements of the sample
 
@@ -81,37 +84,72 @@ def probe(
     out = next((o for o in outs if is_float(o.native)), None)
     if out is None or equation.primitive in STEPS or out.native.size == 0:
         return None
-    step = -(-out.native.size // SAMPLE)
-    shape = out.native.shape
-    terms, taken = None, ()
+    shape, step = out.native.shape, step_of(out.native)
+    terms, taken, count = None, (), 0
+    floats = [x for x in operands if is_float(x.native)][:2]
     if equation.primitive in TERMS:
-        terms = functools.partial(look, equation, operands, outs)
-    else:
-        floats = [x for x in operands if is_float(x.native)][:2]
-        if all(x.native.ndim in (0, len(shape)) for x in floats):
-            taken = tuple(sampled(v, shape, step) for x in floats for v in x)
+        if max(x.native.size for x in floats) > LARGE:
+            count = terms_in(equation)
+            taken = tuple(
+                sampled(v, v.shape, step_of(v))
+                for x in floats[: 1 + product(equation)]
+                for v in x
+            )
+        else:
+            terms = functools.partial(look, equation, operands, outs)
+    elif all(x.native.ndim in (0, len(shape)) for x in floats):
+        taken = tuple(sampled(v, shape, step) for x in floats for v in x)
     return Probe(
         equation.address,
         sampled(out.native, shape, step),
         sampled(out.wide, shape, step),
         taken,
         terms,
+        count,
         float(jnp.finfo(out.native.dtype).tiny),
         step,
     )
 
 
+def step_of(x: Any) -> int:
+    return max(1, x.size // SAMPLE)
+
+
+def product(equation: jaxpr.Equation) -> bool:
+    """Whether the terms of a sum are products of two operands."""
+    return equation.primitive in ("dot_general", "conv_general_dilated")
+
+
+def terms_in(equation: jaxpr.Equation) -> int:
+    """How many terms an element of a sum has."""
+    p, (x, *rest) = equation.params, equation.inputs
+    match equation.primitive:
+        case "reduce_sum":
+            return math.prod(x.shape[i] for i in p["axes"])
+        case "dot_general":
+            return math.prod(x.shape[i] for i in p["dimension_numbers"][0][0])
+        case "conv_general_dilated":
+            outputs = rest[0].shape[p["dimension_numbers"].rhs_spec[0]]
+            return max(1, rest[0].size // outputs)
+        case "cumsum":
+            return max(1, x.shape[p["axis"]] // 2)
+        case "reduce_window_sum":
+            return math.prod(p["window_dimensions"])
+        case _:
+            return 1
+
+
 def sampled(x: Any, shape: tuple[int, ...], step: int) -> Any:
     """Every `step`-th element, in float64, of an array that is repeated to `shape`."""
     size = math.prod(shape)
+    length = min(size, SAMPLE)
     if x.size == 1:
-        one = lax.reshape(widened(x), ())
-        return lax.broadcast(one, (-(-size // step),))
+        return lax.broadcast(lax.reshape(widened(x), ()), (length,))
     if x.shape != shape:
         x = lax.broadcast_in_dim(x, shape, tuple(range(len(shape))))
     x = lax.reshape(x, (size,))
-    if step > 1:
-        x = lax.slice(x, (0,), (size,), (step,))
+    if size > SAMPLE:
+        x = lax.slice(x, (0,), ((length - 1) * step + 1,), (step,))
     return widened(x)
 
 
@@ -119,7 +157,8 @@ def rows_of(probes: Sequence[Probe]) -> list[Any]:
     """The rows of probes, in matrices with the addresses of their rows."""
     groups: dict[Any, list[Probe]] = {}
     for p in probes:
-        kind = (p.native.size, p.native.dtype, len(p.operands), p.terms is None)
+        sizes = tuple(v.size for v in p.operands)
+        kind = p.native.size, p.native.dtype, sizes, p.terms is None, p.count > 0
         groups.setdefault(kind, []).append(p)
     return [(tuple(p.address for p in g), _rows(g)) for g in groups.values()]
 
@@ -132,7 +171,8 @@ def _rows(probes: Sequence[Probe]) -> Any:
     size = len(probes[0].operands)
     operands = [jnp.stack([p.operands[i] for p in probes]) for i in range(size)]
     error = relative(native, wide, jnp.broadcast_to(tiny, wide.shape))
-    error = jnp.where(born(native, operands[::2]), jnp.inf, error)
+    if not probes[0].count:
+        error = jnp.where(born(native, operands[::2]), jnp.inf, error)
     worst = error.max(axis=1)
     index = lax.broadcasted_iota(jnp.uint32, error.shape, 1)
     last = jnp.full_like(index, error.shape[1] - 1)
@@ -143,10 +183,12 @@ def _rows(probes: Sequence[Probe]) -> Any:
         chosen = jnp.take_along_axis(x, k[:, None].astype(jnp.int32), 1)[:, 0]
         return jnp.real(chosen)
 
-    kept = [at(x) for x in operands]
+    if probes[0].count:
+        kept = judged(operands, jnp.asarray([float(p.count) for p in probes]))
+    else:
+        kept = [at(x) for x in operands]
     if probes[0].terms is not None:
-        found = [p.terms(element[i]) for i, p in enumerate(probes) if p.terms]
-        kept = [jnp.stack(column) for column in zip(*found, strict=True)]
+        kept = sums([p.terms(element[i]) for i, p in enumerate(probes) if p.terms])
     n, zero, one = len(probes), jnp.zeros(len(probes)), jnp.ones(len(probes))
     columns = EMPTY._replace(
         error=worst,
@@ -227,12 +269,48 @@ def look(
     outs: Sequence[Pair],
     element: Any,
 ) -> tuple[Any, ...]:
-    """Of one element of a sum: Σ t̂, Σ |t|, Σ |t̂ − t|."""
+    """Of one element of a sum: Σ t̂, Σ |t|, Σ |t̂ − t|; or what they are the sums of."""
     if equation.primitive in LINEAR:
         return of_linear(equation, operands, outs, element)
-    native, wide = ROWS[equation.primitive](equation, operands, element)
-    moved = abs(native - wide)
-    return jnp.real(native.sum()), abs(wide).sum(), moved.sum()
+    return ROWS[equation.primitive](equation, operands, element)
+
+
+def judged(operands: Sequence[Any], count: Any) -> list[Any]:
+    """Σ |t| and Σ |t̂ − t| of large sums, from samples of their operands; Σ t̂ is NaN."""
+    mass, change = count, jnp.zeros_like(count)
+    for x_hat, x in zip(operands[::2], operands[1::2], strict=True):
+        size = abs(x).mean(axis=1)
+        moved = abs(x_hat - x).mean(axis=1)
+        mass = mass * size
+        change = change + jnp.where(size > 0, moved / jnp.where(size > 0, size, 1), 0.0)
+    return [jnp.full_like(count, jnp.nan), mass, mass * change]
+
+
+def sums(found: Sequence[tuple[Any, ...]]) -> list[Any]:
+    """Σ t̂, Σ |t| and Σ |t̂ − t| of many sums, those of one length at once."""
+    groups: dict[Any, list[int]] = {}
+    for i, parts in enumerate(found):
+        kind = tuple((v.shape, str(v.dtype)) for v in parts)
+        groups.setdefault(kind, []).append(i)
+    order, columns = [], []
+    for members in groups.values():
+        parts = [
+            jnp.stack([found[i][k] for i in members])
+            for k in range(len(found[members[0]]))
+        ]
+        order += members
+        columns.append(parts if parts[0].ndim == 1 else _summed(parts))
+    back = np.argsort(np.asarray(order))
+    return [jnp.concatenate([c[k] for c in columns])[back] for k in range(3)]
+
+
+def _summed(parts: Sequence[Any]) -> list[Any]:
+    """Of terms (t̂, t), or of factors (û, u, v̂, v) with t = u v; along the last axis."""
+    parts = [widened(v) for v in parts]
+    native, wide = (
+        parts if len(parts) == 2 else (parts[0] * parts[2], parts[1] * parts[3])
+    )
+    return [jnp.real(native.sum(1)), abs(wide).sum(1), abs(native - wide).sum(1)]
 
 
 def unravelled(k: Any, shape: Sequence[int]) -> list[Any]:
@@ -268,11 +346,11 @@ def reduce_terms(equation: Any, operands: Sequence[Pair], element: Any) -> Any:
     kept = [i for i in range(x.native.ndim) if i not in axes]
     at = unravelled(element, [x.native.shape[i] for i in kept])
     chosen = dict(zip(kept, at, strict=True))
-    return tuple(widened(sliced(v, chosen)) for v in x)
+    return tuple(sliced(v, chosen).reshape(-1) for v in x)
 
 
 def dot_terms(equation: Any, operands: Sequence[Pair], element: Any) -> Any:
-    """The products that one element of a `dot_general` adds, of both runs."""
+    """The factors of the products that one element of a `dot_general` adds."""
     (ca, cb), (ba, bb) = equation.params["dimension_numbers"]
     a, b = operands
     fa = [i for i in range(a.native.ndim) if i not in (*ca, *ba)]
@@ -282,12 +360,13 @@ def dot_terms(equation: Any, operands: Sequence[Pair], element: Any) -> Any:
     left = dict(zip([*ba, *fa], [*batch, *rest[: len(fa)]], strict=True))
     right = dict(zip([*bb, *fb], [*batch, *rest[len(fa) :]], strict=True))
 
-    def terms(u: Any, v: Any) -> Any:
-        u = widened(sliced(u, left)).transpose([*ba, *fa, *ca]).reshape(-1)
-        v = widened(sliced(v, right)).transpose([*bb, *fb, *cb]).reshape(-1)
-        return u * v
+    def factors(x: Pair, at: Any, axes: Sequence[int], contracted: Any) -> list[Any]:
+        cut = [sliced(v, at) for v in x]
+        if list(contracted) != sorted(contracted):
+            cut = [v.transpose([*axes, *contracted]) for v in cut]
+        return [v.reshape(-1) for v in cut]
 
-    return terms(a.native, b.native), terms(a.wide, b.wide)
+    return (*factors(a, left, [*ba, *fa], ca), *factors(b, right, [*bb, *fb], cb))
 
 
 def of_linear(

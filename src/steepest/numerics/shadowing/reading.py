@@ -197,7 +197,7 @@ def kind_of(loss: Loss, get: dict[str, float]) -> str:
         return "accumulation"
     if name in ADDS and absorbed(get):
         return "absorption"
-    if name in TERMS and loss.introduced > 8 * u:
+    if name in TERMS and (loss.introduced > 8 * u or loss.growth > 16):
         return "accumulation"
     if loss.operation.loop and loss.total > 16 * u:
         return "accumulation"
