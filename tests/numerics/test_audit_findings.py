@@ -167,7 +167,7 @@ def test_the_same_seed_gives_the_same_findings():
 def test_text_json_and_html_name_operation_line_and_witness(found):
     text, page = str(found), found._repr_html_()
     data = json.loads(found.as_json())
-    line = f"test_audit.py:{found.defects[0].place.line}"
+    line = f"test_audit_findings.py:{found.defects[0].place.line}"
     assert line in text and line in page and "witness" in text
     assert data["findings"][0]["operation"] == "exp"
     assert data["findings"][0]["witness"][0]["shape"] == [3]
