@@ -12,16 +12,20 @@ from steepest.numerics.shadowing.convolution import convolution
 
 NHWC = ("NHWC", "HWIO", "NHWC")
 NCHW = ("NCHW", "OIHW", "NCHW")
-CASES = list(
+OPTIONS = list(
     itertools.product(
         [NHWC, NCHW, ("NHWC", "OIHW", "NCHW")],
         [(1, 1), (2, 1)],  # strides
         [((1, 1), (1, 2)), ((0, 0), (0, 0)), ((-1, 0), (2, -1))],  # padding
         [(1, 1), (2, 1)],  # of the input
         [(1, 1), (1, 2)],  # of the kernel
-        [(3, 3), (9, 7)],  # kernels: by offset, mostly by place
     )
 )[::5]  # an odd step: every value of each occurs
+BY_OFFSET = [(*options, (3, 3)) for options in OPTIONS]
+BY_PLACE = [  # a large kernel has few places
+    pytest.param(*options, (9, 7), marks=pytest.mark.slow) for options in OPTIONS
+]
+CASES = [*BY_OFFSET, *BY_PLACE]
 
 
 @pytest.mark.parametrize("layout, strides, padding, inner, outer, size", CASES)
