@@ -172,7 +172,10 @@ def written(state: State, rule: Callable) -> Callable:
     """The rule, with its results written down."""
 
     def apply(equation: jaxpr.Equation, *values: Value) -> Any:
-        out = rule(equation, *values)
+        try:
+            out = rule(equation, *values)
+        except (IndexError, KeyError, TypeError, ValueError):
+            out = NotImplemented  # a form that the rule is not for: anything may come
         if out is NotImplemented:
             return out
         outs = out if isinstance(out, list) else [out]
