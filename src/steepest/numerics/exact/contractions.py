@@ -8,7 +8,8 @@ import numpy as np
 from mpmath import mpf
 
 from ...core import jaxpr
-from .elementary import NAN, is_object, natively
+from .elementary import is_object, natively
+from .functions import NAN
 from .movement import taken
 from .reductions import _spread, total
 from .run import Run

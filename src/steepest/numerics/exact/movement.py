@@ -15,7 +15,8 @@ from jax import lax
 
 from ...core import jaxpr
 from ...core.errors import InputError
-from .elementary import NAN, ZERO, add, is_object, natively
+from .elementary import is_object, natively
+from .functions import NAN, ZERO, add
 from .run import Run, each, is_float
 
 

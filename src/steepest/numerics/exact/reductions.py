@@ -12,7 +12,8 @@ import numpy as np
 from mpmath import mpf
 
 from ...core import jaxpr
-from .elementary import INF, decided, is_object, natively
+from .elementary import is_object, natively
+from .functions import INF, decided
 from .movement import taken
 from .run import Run, boxed, size_of
 

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import mpmath
 import numpy as np
 
-from ..exact import elementary
+from ..exact import functions
 from ..exact.run import Run
 from .errors import COLUMNS
 from .operations import TERMS, Operation
@@ -119,7 +119,7 @@ def at_element(operation: Operation, get: dict[str, float]) -> tuple[float, floa
     with mpmath.workdps(DIGITS):
         try:
             return _at_element(operation, x_hat, x)
-        except (*elementary.FAILURES, TypeError, AttributeError):
+        except (*functions.FAILURES, TypeError, AttributeError):
             return float("nan"), float("nan")
 
 
@@ -132,14 +132,14 @@ def _at_element(
         return x_hat[0], abs(x[0])
     if name == "integer_pow":
         n = operation.exponent or 1
-        y = elementary.power(run, mpmath.mpf(x_hat[0]), mpmath.mpf(n))
+        y = functions.power(run, mpmath.mpf(x_hat[0]), mpmath.mpf(n))
         return to_float(y), abs(n) * abs(to_float(mpmath.mpf(x[0]) ** n))
-    if name in elementary.UNARY:
-        f = elementary.real_only(elementary.UNARY[name])
+    if name in functions.UNARY:
+        f = functions.real_only(functions.UNARY[name])
         u = mpmath.mpf(x[0])
         return to_float(f(mpmath.mpf(x_hat[0]))), to_float(abs(u * mpmath.diff(f, u)))
-    if name in elementary.BINARY:
-        g = elementary.BINARY[name]
+    if name in functions.BINARY:
+        g = functions.BINARY[name]
         y = g(run, *map(mpmath.mpf, x_hat))
         u, v = map(mpmath.mpf, x)
         slope = mpmath.diff(lambda t: g(run, t, v), u) * u
