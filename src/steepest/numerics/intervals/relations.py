@@ -266,7 +266,8 @@ def told(state: State, out: Value) -> None:
         key = About(out.base.number, out.base.shape, tuple(axes))
         facts = state.told.setdefault(about.number, {})
         if len(facts) < MOST:
-            facts[key] = (1 / p, 1.001 * c ** (-1 / p))
+            part = 1e-3 + 64 * out.fmt.eps
+            facts[key] = (1 / p, (1 + part) * c ** (-1 / p))
 
 
 def slack(v: Value) -> float:
@@ -383,12 +384,7 @@ def multiplied(equation: Any, values: Sequence[Value], out: Value) -> None:
     for v, w in ((x, y), (y, x)):
         c = scalar(w)
         if c is not None and whole(v, out):
-            out.over |= scaled(v.over, c) if c > 0 else {}
-            out.under |= scaled(v.under, abs(c))
-            own = {v.base: (1.0, abs(c))}
-            out.under |= own
-            if c > 0 and v.least >= 0:
-                out.over |= own
+            times(out, v, c)
         if v.total is not None and whole(v, out):
             share, n = v.total, length(v, v.total.axes)
             part = 4 * n * out.fmt.eps * max(abs(w.least), abs(w.most))
@@ -397,6 +393,14 @@ def multiplied(equation: Any, values: Sequence[Value], out: Value) -> None:
             if np.isfinite(part):
                 low, high = min(ends) - part, max(tops) + part
                 out.mixed = Share(share.axes, low, high)
+
+
+def times(out: Value, v: Value, c: float) -> None:
+    """The powers of c·v."""
+    own = {v.base: (1.0, abs(c))}
+    out.under |= scaled(v.under, abs(c)) | own
+    if c > 0:
+        out.over |= scaled(v.over, c) | (own if v.least >= 0 else {})
 
 
 def length(v: Value, axes: Any) -> int:
@@ -415,9 +419,12 @@ def divided(equation: Any, values: Sequence[Value], out: Value) -> None:
     x, y = values
     c = scalar(y)
     if c is not None and c != 0 and whole(x, out):
-        multiplied(equation, [x, replace(y, low=1 / y.low, high=1 / y.low)], out)
-        if c > 0 and x.total is not None:
-            out.mixed = None
+        times(out, x, 1 / c)
+        if x.total is not None:
+            share, n = x.total, length(x, x.total.axes)
+            part = 4 * n * out.fmt.eps / abs(c)
+            low, high = sorted((share.low / c, share.high / c))
+            out.mixed = Share(share.axes, low - part, high + part)
     c = scalar(x)
     if c is not None and c > 0 and whole(y, out) and safe(y):
         out.under |= scaled(raised(own(y), -1.0), c)
