@@ -330,6 +330,26 @@ def power(c: Context, x: Interval, n: int) -> Result:
     return low, high, {"pole": events.get("pole", np.zeros(low.shape, bool))}
 
 
+def one_minus_square(c: Context, x: Interval) -> Result:
+    """Computed as (1 + x)(1 − x), of which each rounding is relative."""
+    least, large, _ = absolute(c, x)
+    low, high = (1 - large) * (1 + large), (1 - least) * (1 + least)
+    return *widened(c.fmt, low, high, 2), {}
+
+
+def polynomial(c: Context, x: Interval, *coefficients: Interval) -> Result:
+    """Σ aₖ xᵏ by Horner's rule, the products rounded or not."""
+    out, c = coefficients[-1], c._replace(nans=[np.asarray(False)] * 2)
+    for a in coefficients[-2::-1]:
+        low, high, _ = mul(c, out, x)
+        low, high, _ = add(c, widened(c.fmt, low, high, 1), a)
+        out = (
+            np.where(np.isnan(low), -np.inf, low),
+            np.where(np.isnan(high), np.inf, high),
+        )
+    return *out, {}
+
+
 def integer_pow(c: Context, x: Interval) -> Result:
     return power(c, x, int(c.params["y"]))
 
@@ -395,5 +415,7 @@ RULES: dict[str, Rule] = {
     "shift_right_logical": shift_right,
     "shift_right_arithmetic": shift_right,
     "integer_pow": integer_pow,
+    "one_minus_square": one_minus_square,
+    "polynomial": polynomial,
     "pow": general_pow,
 }

@@ -77,6 +77,8 @@ def elementwise(state: State, equation: jaxpr.Equation, *values: Value) -> Any:
     out = combine(seen, keys, operands, shape, aval.dtype)
     if name == "mul" and values[0].shape == values[1].shape:
         state.products[number] = values[0], values[1]
+    if out.low.size == 1 and out.least == out.most and not out.nan:
+        number = state.point(out.least, aval.dtype, shape)
     out.number, out.minus = number, relations.minus(name, values)
     out.of = function_of(operands)
     kinds = {k for k, m in seen.events.items() if m.any()}

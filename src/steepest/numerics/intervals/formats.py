@@ -29,6 +29,7 @@ class Format(NamedTuple):
     tiny: float  # least positive number that is not taken for zero
     eps: float  # from 1 to the next number
     infinite: bool  # too large becomes ±inf; in some 8-bit formats NaN
+    gap: float = 0.0  # between subnormal numbers, where they count
 
     @property
     def real(self) -> bool:
@@ -52,7 +53,9 @@ def format_of(dtype: Any) -> Format:
     with np.errstate(all="ignore"):
         infinite = bool(np.isinf(np.asarray(np.inf).astype(dtype)))
     top = float(info.max)
-    return Format(dtype, "float", -top, top, float(least), float(info.eps), infinite)
+    gap = 0.0 if flushed else float(least)
+    ends = (-top, top, float(least), float(info.eps))
+    return Format(dtype, "float", *ends, infinite, gap)
 
 
 def rounded(fmt: Format, x: np.ndarray) -> np.ndarray:
@@ -81,7 +84,9 @@ def settle(fmt: Format, low: Any, high: Any) -> tuple[np.ndarray, np.ndarray]:
 def widened(fmt: Format, low: Any, high: Any, ulps: Any) -> tuple[Any, Any]:
     """Bounds of a function that is computed with an error of some units."""
     part = ulps * fmt.eps
-    lower, higher = low - part * abs(low), high + part * abs(high)
+    gap = ulps * fmt.gap
+    lower = low - part * abs(low) - gap * (low != 0)
+    higher = high + part * abs(high) + gap * (high != 0)
     few = 8 * fmt.tiny * (np.asarray(ulps) > 0)  # what is halved on the way is flushed
     lower = np.where((low > 0) & (low < few), 0.0, lower)
     higher = np.where((high < 0) & (high > -few), 0.0, higher)

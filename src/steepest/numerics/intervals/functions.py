@@ -263,7 +263,8 @@ def digamma(c: Context, x: Interval) -> Result:
     slack = 32 * c.fmt.eps
     low, high = widened(c.fmt, low - slack, high + slack, units(c, 32))
     pole = x[0] <= 0
-    return np.where(pole, -np.inf, low), np.where(pole, np.inf, high), {"pole": pole}
+    low, high = np.where(pole, -np.inf, low), np.where(pole, np.inf, high)
+    return low, high, {"pole": pole, "domain": x[0] < 0}  # far below, XLA gives NaN
 
 
 def _digamma(x: np.ndarray) -> np.ndarray:

@@ -6,6 +6,7 @@ and relations, whose array is moved alike.
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -57,25 +58,28 @@ def moved(
             result.views[there] = pieces
             result.of = there if key == v.of else result.of
         elif axes is not None and (rest := carried(key.axes, axes)) is not None:
-            result.views[Peak(key.number, rest)] = pieces
+            moves = onward(key.moves, name)
+            result.views[Peak(key.number, rest, moves)] = pieces
 
     own = own_axes(v.shape)
 
+    lost = {d for d, n in enumerate(v.shape) if n > 1 and d not in (axes or ())}
+
     def mapped(a: About) -> About | None:
-        if axes is None:
+        """Of an array that stays as it is."""
+        if axes is None or any(a.axes[d] >= 0 for d in lost):
             return None
         there = tuple(a.axes[d] if d >= 0 else -1 for d in axes)
         return About(a.number, a.shape, there)
 
     def about(a: About) -> About | None:
-        """Of one array to another that was moved alike."""
-        if a.axes == own and a.shape == v.shape:
+        """Of an array that was moved alike, where that has a number of its own."""
+        if not spreads and a.axes == own and a.shape == v.shape:
             return About(renumbered(state, a.number, name), shape, own_axes(shape))
         return mapped(a)
 
     def powers(relations: Any) -> Any:
-        choose = mapped if spreads else about
-        pairs = [(choose(a), power) for a, power in relations.items()]
+        pairs = [(about(a), power) for a, power in relations.items()]
         return {a: power for a, power in pairs if a is not None}
 
     abouts = lambda relations: frozenset(filter(None, map(about, relations)))
@@ -83,9 +87,6 @@ def moved(
     result.over, result.under = powers(v.over), powers(v.under)
     result.maximum = about(v.maximum) if v.maximum else None
     result.summed = about(v.summed) if v.summed else None
-    if spreads:  # to itself as it was, too
-        here = frozenset([About(v.number, v.shape, axes or ())])
-        result.above, result.below = result.above | here, result.below | here
     for share in ("total", "mixed"):
         old: Share | None = getattr(v, share)
         there = carried(old.axes, axes) if old and axes is not None else None
@@ -197,7 +198,7 @@ def regrouped(v: Value, shape: Axes, groups: Any) -> tuple[np.ndarray, np.ndarra
 def transpose(state: State, equation: jaxpr.Equation, v: Value) -> Value:
     axes = tuple(equation.params["permutation"])
     low, high = v.low.transpose(axes), v.high.transpose(axes)
-    return moved(state, equation, v, low, high, axes)
+    return moved(state, equation, v, low, high, axes, spreads=True)
 
 
 def reverse(state: State, equation: jaxpr.Equation, v: Value) -> Value:
@@ -304,6 +305,37 @@ def join(
         shape[axis] = v.shape[axis]
         parts.append(np.broadcast_to(bound, shape))
     return np.concatenate(parts, axis)
+
+
+def stack(state: State, equation: jaxpr.Equation, *values: Value) -> Value:
+    axis, out = equation.params["axis"], equation.outputs[0]
+    put = lambda bound: np.expand_dims(bound, axis)
+    lows = [put(v.low) for v in values]
+    highs = [put(v.high) for v in values]
+    shape = tuple(map(max, zip(*[b.shape for b in lows])))
+    low = np.concatenate([np.broadcast_to(b, shape) for b in lows], axis)
+    high = np.concatenate([np.broadcast_to(b, shape) for b in highs], axis)
+    number = state.computed(equation, values)
+    nan, spoilt = any(v.nan for v in values), any(v.spoilt for v in values)
+    return ranged(state, out, low, high, nan=nan, spoilt=spoilt, number=number)
+
+
+def unstack(state: State, equation: jaxpr.Equation, v: Value) -> list[Value]:
+    axis = equation.params["axis"]
+    axes = tuple(d for d in v.whole if d != axis)
+    outs = []
+    for i in range(len(equation.outputs)):
+        at = (slice(None),) * axis + (i if v.low.shape[axis] > 1 else 0,)
+        outs.append(moved(state, equation, v, v.low[at], v.high[at], axes, out=i))
+    return outs
+
+
+def tile(state: State, equation: jaxpr.Equation, v: Value) -> Value:
+    low, high = v.low, v.high
+    for d, (n, m) in enumerate(zip(v.shape, equation.outputs[0].shape)):
+        if n != m and low.shape[d] > 1:
+            low, high = low.min(d, keepdims=True), high.max(d, keepdims=True)
+    return moved(state, equation, v, low, high, None)
 
 
 def pad(state: State, equation: jaxpr.Equation, v: Value, fill: Value) -> Value:
@@ -470,6 +502,15 @@ def scatter_add(
     return summed(state, equation, [v, updates], *terms, n + 1)
 
 
+def scatter_sub(
+    state: State, equation: jaxpr.Equation, v: Value, at: Value, updates: Value
+) -> Value:
+    turned = replace(
+        updates, low=-updates.high, high=-updates.low, number=state.fresh()
+    )
+    return scatter_add(state, equation, v, at, turned)
+
+
 def scatter(
     state: State, equation: jaxpr.Equation, v: Value, at: Value, updates: Value
 ) -> Value:
@@ -541,6 +582,9 @@ RULES: dict[str, Callable[..., Any]] = {
     "split": split,
     "concatenate": concatenate,
     "pad": pad,
+    "stack": stack,
+    "unstack": unstack,
+    "tile": tile,
     "iota": iota,
     "copy": same,
     "copy_p": same,
@@ -553,6 +597,8 @@ RULES: dict[str, Callable[..., Any]] = {
     "gather": gather,
     "scatter-add": scatter_add,
     "scatter_add": scatter_add,
+    "scatter_sub": scatter_sub,
+    "scatter-sub": scatter_sub,
     "scatter": scatter,
     "scatter_max": scatter,
     "scatter_min": scatter,

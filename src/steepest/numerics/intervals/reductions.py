@@ -41,15 +41,17 @@ def summed(
     fmt = operands[0].fmt
     positive = np.maximum(high, 0) if positive is None else positive
     negative = np.minimum(low, 0) if negative is None else negative
-    size = np.maximum(abs(positive), abs(negative))
-    error = terms * fmt.eps / 2 * size if terms > 1 else np.zeros_like(size)
     endless = any(v.fmt.real and np.isinf([v.least, v.most]).any() for v in operands)
     if endless:
         low = np.where(np.isnan(low), -np.inf, low)
         high = np.where(np.isnan(high), np.inf, high)
-        error = np.where(np.isfinite(error), error, 0)
-    low = np.maximum(low - error, limits[0])
-    high = np.minimum(high + error, limits[1])
+    one_sign = (np.min(negative) >= 0) | (np.max(positive) <= 0)
+    size = np.minimum(np.maximum(abs(positive), abs(negative)), fmt.high)
+    part = terms * fmt.eps / 2 if terms > 1 else 0.0
+    below = np.minimum(abs(low), fmt.high) if one_sign else size
+    above = np.minimum(abs(high), fmt.high) if one_sign else size
+    low = np.maximum(low - part * below, limits[0])
+    high = np.minimum(high + part * above, limits[1])
     low = np.minimum(low, high)
     low, high = settle(fmt, low, high)
     nan = any(v.nan for v in operands)
@@ -115,6 +117,11 @@ def kept(v: Value, axes: Sequence[int]) -> tuple[int, ...]:
     return tuple(d for d in v.whole if d not in axes)
 
 
+def several(v: Value, axes: Sequence[int]) -> frozenset[int]:
+    """The axes along which there is more than one element."""
+    return frozenset(int(a) for a in axes if v.shape[a] > 1)
+
+
 def along(bound: np.ndarray, v: Value, axes: Any, f: Callable = np.sum) -> np.ndarray:
     """Sum of a bound along axes, where one that does not vary counts as often."""
     axes = tuple(axes)
@@ -140,7 +147,7 @@ def reduce_sum(state: State, equation: jaxpr.Equation, v: Value) -> Any:
     if v.most <= 0:
         most = min(0.0, float(along(v.high, v, axes, np.min).max()))
     for key, piece in v.views.items():
-        if isinstance(key, Peak) and key.axes <= set(axes) and key.axes:
+        if isinstance(key, Peak) and key.axes <= set(axes):
             rest = n - 1
             bottom = float(piece.low[0]) + rest * min(v.least, 0.0)
             ceiling = float(piece.high[0]) + rest * v.most
@@ -153,7 +160,7 @@ def reduce_sum(state: State, equation: jaxpr.Equation, v: Value) -> Any:
                 most = min(most, ceiling * (1 + n * v.fmt.eps))
     limits = (least, most)
     for share in (v.total, v.mixed):
-        if share is not None and share.axes == frozenset(axes):
+        if share is not None and share.axes == several(v, axes):
             limits = max(limits[0], share.low), min(limits[1], share.high)
     under = {
         About(a.number, a.shape, tuple(a.axes[d] for d in kept(v, axes))): (p, c * n)
@@ -168,10 +175,10 @@ def reduce_sum(state: State, equation: jaxpr.Equation, v: Value) -> Any:
     if v.fmt.real and v.least >= 0:
         rest = kept(v, axes)
         compose = lambda a: About(a.number, a.shape, tuple(a.axes[d] for d in rest))
-        out.above = frozenset(map(compose, v.above)) | {compose(v.itself)}
+        out.above = frozenset(map(compose, v.above)) | {compose(v.base)}
         out.over = {compose(a): k for a, k in v.over.items()}
         out.over[compose(v.base)] = (1.0, 1.0)
-        out.summed = compose(v.itself)
+        out.summed = compose(v.base)
     relations.told(state, out)
     return out
 
@@ -184,7 +191,7 @@ def reduce_extreme(greatest: bool) -> Callable[..., Any]:
         f = np.max if greatest else np.min
         low, high = along(v.low, v, axes, f), along(v.high, v, axes, f)
         for key, piece in v.views.items():
-            if isinstance(key, Peak) and key.axes and key.axes <= set(axes):
+            if isinstance(key, Peak) and key.axes <= set(axes):
                 if greatest:
                     low = np.maximum(low, float(piece.low[0]))
                 else:
@@ -202,12 +209,12 @@ def reduce_extreme(greatest: bool) -> Callable[..., Any]:
         rest = kept(v, axes)
         compose = lambda a: About(a.number, a.shape, tuple(a.axes[d] for d in rest))
         if greatest:
-            out.above = frozenset(map(compose, v.above)) | {compose(v.itself)}
+            out.above = frozenset(map(compose, v.above)) | {compose(v.base)}
             out.over = {compose(a): k for a, k in v.over.items()}
             out.over |= {compose(v.base): (1.0, 1.0)} if v.least >= 0 else {}
-            out.maximum = compose(v.itself)
+            out.maximum = compose(v.base)
         else:
-            out.below = frozenset(map(compose, v.below)) | {compose(v.itself)}
+            out.below = frozenset(map(compose, v.below)) | {compose(v.base)}
         return out
 
     return rule
@@ -215,6 +222,10 @@ def reduce_extreme(greatest: bool) -> Callable[..., Any]:
 
 def reduce_logic(state: State, equation: jaxpr.Equation, v: Value) -> Value:
     return ranged(state, equation.outputs[0], v.least, v.most)
+
+
+def reduce_any(state: State, equation: jaxpr.Equation, v: Value) -> Value:
+    return ranged(state, equation.outputs[0], v.fmt.low, v.fmt.high)
 
 
 def reduce_prod(state: State, equation: jaxpr.Equation, v: Value) -> Value:
@@ -389,7 +400,7 @@ def spread(
 def mixing(p: Value, axes: Any, v: Value) -> tuple[float, float] | None:
     """Bounds of Σ p·v where the p, along these axes, are a share of one."""
     share = p.total
-    if share is None or share.axes != frozenset(axes):
+    if share is None or share.axes != several(p, axes):
         return None
     ends = [v.least * share.low, v.least * share.high]
     tops = [v.most * share.low, v.most * share.high]
@@ -474,6 +485,7 @@ RULES: dict[str, Callable[..., Any]] = {
     "reduce_min": reduce_extreme(False),
     "reduce_and": reduce_logic,
     "reduce_or": reduce_logic,
+    "reduce_xor": reduce_any,
     "reduce_prod": reduce_prod,
     "cumsum": cumulative_sum,
     "cumprod": cumulative_product,

@@ -117,26 +117,19 @@ def finite_part(state: State, values: Sequence[Value]) -> Value | None:
 
 def covers(about: About | None, v: Value) -> bool:
     """Whether a relation is with `v`, element by element."""
-    return (
-        about is not None
-        and about.number == v.number
-        and about.shape == v.shape
-        and all(a in (d, -1) for d, a in enumerate(about.axes))
-    )
+    if about is None:
+        return False
+    base = v.base
+    same = about.number == base.number and about.shape == base.shape
+    if not about.axes:  # of one number that stands for an array
+        return same
+    return same and all(a in (b, -1) for a, b in zip(about.axes, base.axes))
 
 
 def rests(about: About, v: Value) -> frozenset[int]:
     """The axes of `v` along which it holds with every element."""
-    if not about.axes:
-        return frozenset(v.whole)
-    return frozenset(d for d, a in enumerate(about.axes) if a == -1)
-
-
-def covers_base(about: About, v: Value) -> bool:
-    """The same for powers, which are of what `v` repeats."""
-    base = v.base
-    same = about.number == base.number and about.shape == base.shape
-    return same and all(a in (b, -1) for a, b in zip(about.axes, base.axes))
+    axes = about.axes or (-1,) * len(v.shape)
+    return frozenset(d for d, a in enumerate(axes) if a == -1 and v.shape[d] > 1)
 
 
 def any_covers(abouts: Any, v: Value) -> bool:
@@ -157,16 +150,14 @@ def limits(
             low = 0.0
     elif name == "div":
         x, y = values
-        bound = [c for a, (p, c) in y.over.items() if p == 1 and covers_base(a, x)]
+        bound = [c for a, (p, c) in y.over.items() if p == 1 and covers(a, x)]
         tops += [slack(y) / c for c in bound if c > 0]
         if x.least >= 0 and any_covers(y.above, x):
             high = 1.0
     elif name == "mul":
         for x, y in (values, values[::-1]):
             if y.most < np.inf:
-                bound = [
-                    c for a, (p, c) in y.under.items() if p == -1 and covers_base(a, x)
-                ]
+                bound = [c for a, (p, c) in y.under.items() if p == -1 and covers(a, x)]
                 tops += [slack(x) * c for c in bound]
     if tops and values[0].fmt.real:
         top = min(tops) * (1 + 64 * values[0].fmt.eps)
@@ -272,6 +263,8 @@ def told(state: State, out: Value) -> None:
 
 def slack(v: Value) -> float:
     """For rounding, and for squares that underflowed."""
+    if v.fmt.gap and not safe(v):
+        return 2.0
     return 1.0 + max(64 * v.fmt.eps, 0.01)
 
 
@@ -284,6 +277,8 @@ def relate(
 ) -> None:
     """Give a result its relations."""
     name = equation.primitive
+    if name == "select_n":
+        state.chosen[out.number] = tuple(values)
     if name == "is_finite":
         state.finite_of[out.number] = values[0].number
     rule = RULES.get(name)
@@ -300,10 +295,20 @@ def relate(
         x = values[0]
         if name == "eq" and x.nan:
             return  # where all comparisons fail
-        endless = bool(np.isinf(x.least) or np.isinf(x.most))
-        nan = np.array([name == "sub" and (x.nan or endless)])
+        nan = np.array([name == "sub" and out.nan])
         point = np.full(1, float(name == "eq"))
-        out.views[Peak(out.number, rests(about, x))] = Pieces(point, point, nan)
+        peak = Peak(out.number, rests(about, x))
+        out.views[peak] = Pieces(point, point, nan)
+        decided(state, x, values[1].least, peak)
+
+
+def decided(state: State, x: Value, least: float, peak: Peak) -> None:
+    """Where x = `where(p, a, b)` is at its maximum, p is as it must be for that."""
+    which, *cases = state.chosen.get(x.number, (x,))
+    able = [float(i) for i, v in enumerate(cases) if v.most >= least]
+    if len(able) == 1:
+        point = np.array(able)
+        which.views[peak] = Pieces(point, point, np.array([False]))
 
 
 PLUS = frozenset(["exp", "exp2", "logistic", "abs", "square", "cosh", "erfc"])
@@ -339,10 +344,10 @@ def added(equation: Any, values: Sequence[Value], out: Value) -> None:
         if not whole(x, out):
             continue
         if y.least >= 0:
-            out.above |= x.above | {x.itself}
+            out.above |= x.above | {x.base}
             out.over |= x.over
         if y.most <= 0:
-            out.below |= x.below | {x.itself}
+            out.below |= x.below | {x.base}
 
 
 def subtracted(equation: Any, values: Sequence[Value], out: Value) -> None:
@@ -350,28 +355,28 @@ def subtracted(equation: Any, values: Sequence[Value], out: Value) -> None:
     if not whole(x, out):
         return
     if y.most <= 0:
-        out.above |= x.above | {x.itself}
+        out.above |= x.above | {x.base}
         out.over |= x.over
     if y.least >= 0:
-        out.below |= x.below | {x.itself}
+        out.below |= x.below | {x.base}
 
 
 def greater(equation: Any, values: Sequence[Value], out: Value) -> None:
     for x in values:
         if whole(x, out):
-            out.above |= x.above | {x.itself}
+            out.above |= x.above | {x.base}
             out.over |= x.over
 
 
 def lesser(equation: Any, values: Sequence[Value], out: Value) -> None:
     for x in values:
         if whole(x, out):
-            out.below |= x.below | {x.itself}
+            out.below |= x.below | {x.base}
 
 
 def magnitude(equation: Any, values: Sequence[Value], out: Value) -> None:
     (x,) = values
-    out.above |= x.above | {x.itself}
+    out.above |= x.above | {x.base}
     out.over |= {**x.over, x.base: (1.0, 1.0)}
     out.under |= {**x.under, x.base: (1.0, 1.0)}
 
@@ -477,8 +482,8 @@ def general(equation: Any, values: Sequence[Value], out: Value) -> None:
 def chosen(equation: Any, values: Sequence[Value], out: Value) -> None:
     cases = [v for v in values[1:] if whole(v, out)]
     if len(cases) == len(values) - 1:
-        out.above = frozenset.intersection(*[v.above | {v.itself} for v in cases])
-        out.below = frozenset.intersection(*[v.below | {v.itself} for v in cases])
+        out.above = frozenset.intersection(*[v.above | {v.base} for v in cases])
+        out.below = frozenset.intersection(*[v.below | {v.base} for v in cases])
 
 
 def converted(equation: Any, values: Sequence[Value], out: Value) -> None:
@@ -487,8 +492,8 @@ def converted(equation: Any, values: Sequence[Value], out: Value) -> None:
         out.over |= scaled(x.over, 1 - x.fmt.eps - out.fmt.eps)
         out.total = x.total
         if out.fmt.eps <= x.fmt.eps:
-            out.above |= x.above | {x.itself}
-            out.below |= x.below | {x.itself}
+            out.above |= x.above | {x.base}
+            out.below |= x.below | {x.base}
             out.maximum, out.summed = x.maximum, x.summed
 
 

@@ -58,6 +58,7 @@ class State:
     spreads: dict[int, Spread] = field(default_factory=dict)
     values: dict[int, Value] = field(default_factory=dict)  # by their numbers
     products: dict[int, tuple[Value, Value]] = field(default_factory=dict)
+    chosen: dict[int, tuple[Value, ...]] = field(default_factory=dict)  # by select_n
     told: dict[int, dict[Any, Any]] = field(default_factory=dict)  # `under`, by number
     recording: bool = True
     serial: int = 0
@@ -69,6 +70,11 @@ class State:
     def fresh(self) -> int:
         self.serial += 1
         return self.number("fresh", self.serial)
+
+    def point(self, x: float, dtype: Any, shape: tuple[int, ...]) -> int:
+        """Of an array that holds one number alone."""
+        number = self.number("point", str(dtype), x + 0.0)
+        return self.spread(Spread((-1,) * len(shape), (), shape, number))
 
     def computed(self, equation: jaxpr.Equation, values: Sequence[Value]) -> int:
         """The number of the first result of an equation at these operands."""
@@ -140,11 +146,13 @@ def constant(state: State, array: Any) -> Value:
     if fmt.kind == "other":
         zero = boxed(0.0, shape)
         return Value(shape, dtype, zero, zero, number=state.number("id", id(array)))
-    known = np.asarray(array)
+    known = np.asarray(array).astype(dtype)
     if known.size == 0:
         zero = boxed(0.0, shape)
         return Value(shape, dtype, zero, zero, number=state.fresh())
-    if known.size <= 16384:
+    if known.size == 1 and not np.isnan(known.astype(np.float64)).any():
+        number = state.point(float(known.flat[0]), dtype, shape)
+    elif known.size <= 16384:
         number = state.number("constant", str(dtype), shape, known.tobytes())
     else:
         number = state.number("id", id(array))

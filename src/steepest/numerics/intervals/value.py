@@ -43,6 +43,7 @@ class Peak(NamedTuple):
 
     number: int
     axes: frozenset[int]
+    moves: tuple[Any, ...] = ()
 
 
 class About(NamedTuple):
@@ -128,6 +129,8 @@ def own_axes(shape: tuple[int, ...]) -> tuple[int, ...]:
 def boxed(bound: Any, shape: tuple[int, ...]) -> np.ndarray:
     """A bound with one axis for each of the shape, of size 1 where it does not vary."""
     bound = np.asarray(bound, np.float64)
+    if bound.size == 1:
+        return bound.reshape((1,) * len(shape))
     return bound.reshape((1,) * (len(shape) - bound.ndim) + bound.shape)
 
 
