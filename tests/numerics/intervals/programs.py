@@ -1,17 +1,19 @@
 """Random programs: operations drawn one after another, of what was computed before."""
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from hypothesis import strategies as st
 from jax import lax
 
 from steepest.numerics.intervals import Interval
 
 
 SHAPE = (3, 4)
+DTYPES = (jnp.float32, jnp.float32, jnp.float16, jnp.bfloat16)
 UNARY: tuple[Callable, ...] = (
     *(jnp.exp, jnp.log, jnp.tanh, lax.logistic, jnp.sqrt, lax.rsqrt, jnp.expm1),
     *(jnp.log1p, jnp.abs, jnp.negative, jnp.square, jnp.sin, jnp.cos, lax.erf),
@@ -46,6 +48,15 @@ UNARY: tuple[Callable, ...] = (
     jax.nn.softmax,
     jax.nn.log_softmax,
     jax.nn.standardize,
+    lambda x: jax.nn.softmax(x) + jax.nn.softmax(x)[::-1, ::-1],
+    lambda x: jax.nn.softmax(x, where=jnp.arange(4) % 2 == 0),
+    lambda x: jax.nn.logsumexp(jnp.where(x > 0, x, -jnp.inf), -1, keepdims=True) - x,
+    lambda x: jnp.exp(x - x.max()) + jnp.exp(x - x.max()).T.reshape(SHAPE),
+    lambda x: x[1:].sum(0) - x.sum(0) + x,
+    lambda x: (x - x.mean(0)) / x.std(0),
+    lambda x: jnp.var(x, -1, keepdims=True) - jnp.mean(x * x, -1, keepdims=True) + x,
+    lambda x: jnp.linalg.norm(x, axis=0)[::-1] - x,
+    lambda x: x / (1e-8 + jnp.linalg.norm(x, axis=-1, keepdims=True)),
     lambda x: x - x.mean(-1, keepdims=True),
     lambda x: x / x.sum(-1, keepdims=True),
     lambda x: x - x.max(-1, keepdims=True),
@@ -84,6 +95,8 @@ UNARY: tuple[Callable, ...] = (
     lambda x: jax.grad(lambda y: jnp.sum(jax.nn.log_softmax(y)[:, 0]))(x),
     lambda x: jax.grad(lambda y: jnp.linalg.norm(y))(x),
     lambda x: jax.grad(lambda y: jnp.sum(jax.nn.gelu(y)))(x),
+    lambda x: jax.grad(lambda y: jnp.sum(jnp.sin(jax.nn.standardize(y))))(x),
+    lambda x: jax.grad(lambda y: jnp.sum(jnp.sin(jax.nn.softmax(y))))(x),
     lambda x: jax.grad(lambda y: jnp.sum(jnp.sqrt(jax.nn.relu(y))))(x),
     lambda x: jax.grad(lambda y: jnp.var(y))(x),
     lambda x: jax.grad(lambda y: jnp.max(y))(x),
@@ -122,15 +135,19 @@ ENDS = (
 )
 
 
-def program(rng: np.random.Generator, length: int) -> Callable[..., Any]:
-    """A function of two arrays by operations drawn at random."""
-    plan = []
-    for i in range(length):
-        operands = [int(rng.integers(max(0, i - 2), i + 2)) for _ in range(2)]
-        if rng.random() < 0.65:
-            plan.append((UNARY[rng.integers(len(UNARY))], operands[:1]))
-        else:
-            plan.append((BINARY[rng.integers(len(BINARY))], operands))
+class Drawn(NamedTuple):
+    """A program, the ranges of its two arguments, and a seed of points inside them."""
+
+    fun: Callable[..., Any]
+    specs: tuple[Interval, Interval]
+    seed: int
+
+
+Line = tuple[Callable, tuple[int, ...]]  # an operation, of the values so numbered
+
+
+def assembled(plan: Sequence[Line]) -> Callable[..., Any]:
+    """The function of two arrays that computes line by line."""
 
     def fun(*arrays: Any) -> Any:
         values = list(arrays)
@@ -141,10 +158,41 @@ def program(rng: np.random.Generator, length: int) -> Callable[..., Any]:
     return fun
 
 
-def interval(rng: np.random.Generator, dtype: Any = jnp.float32) -> Interval:
+@st.composite
+def lines(draw: st.DrawFn, most: int) -> list[Line]:
+    plan = []
+    for i in range(draw(st.integers(1, most))):
+        back = st.integers(max(0, i - 2), i + 1)
+        if draw(st.integers(0, 2)):
+            plan.append((draw(st.sampled_from(UNARY)), (draw(back),)))
+        else:
+            plan.append((draw(st.sampled_from(BINARY)), (draw(back), draw(back))))
+    return plan
+
+
+@st.composite
+def drawn(
+    draw: st.DrawFn, most: int = 7, dtypes: Sequence[Any] = DTYPES, gradient: Any = None
+) -> Drawn:
+    """With `gradient`, the program may be that of its gradient."""
+    dtype = draw(st.sampled_from(dtypes))
+    fun = assembled(draw(lines(most)))
+    if draw(st.booleans()) if gradient is None else gradient:
+        fun = jax.grad(total(fun), (0, 1))
+    specs = draw(intervals(dtype)), draw(intervals(dtype))
+    return Drawn(fun, specs, draw(st.integers(0, 1000)))
+
+
+def total(fun: Callable[..., Any]) -> Callable[..., Any]:
+    """The sum of all outputs, in float32."""
+    return lambda *arrays: fun(*arrays).astype(jnp.float32).sum()
+
+
+def intervals(dtype: Any) -> st.SearchStrategy[Interval]:
     top = float(jnp.finfo(dtype).max)
-    low, high = sorted(np.clip(rng.choice(ENDS, 2), -top, top))
-    return Interval(float(low), float(high), SHAPE, dtype)
+    ends = st.sampled_from(sorted({min(max(e, -top), top) for e in ENDS}))
+    pairs = st.tuples(ends, ends).map(sorted)
+    return pairs.map(lambda pair: Interval(*pair, SHAPE, dtype))
 
 
 def point(rng: np.random.Generator, spec: Interval) -> np.ndarray:
