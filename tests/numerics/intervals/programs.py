@@ -14,6 +14,14 @@ from steepest.numerics.intervals import Interval
 
 SHAPE = (3, 4)
 DTYPES = (jnp.float32, jnp.float32, jnp.float16, jnp.bfloat16)
+
+
+def repeated(x):
+    """A loop of unknown length; what has no reverse mode passes by the gradient."""
+    step = lambda c: (c[0] + 1, c[1] * 0.9)
+    return lax.while_loop(lambda c: c[0] < 4, step, (0, lax.stop_gradient(x)))[1]
+
+
 UNARY: tuple[Callable, ...] = (
     *(jnp.exp, jnp.log, jnp.tanh, lax.logistic, jnp.sqrt, lax.rsqrt, jnp.expm1),
     *(jnp.log1p, jnp.abs, jnp.negative, jnp.square, jnp.sin, jnp.cos, lax.erf),
@@ -88,9 +96,7 @@ UNARY: tuple[Callable, ...] = (
     lambda x: lax.scan(lambda c, r: (c * 0.5 + r, c), x[0], x)[1],
     lambda x: lax.fori_loop(0, 3, lambda i, c: jnp.tanh(c) + x, x),
     lambda x: lax.cond(x[0, 0] > 0, jnp.sin, lambda y: y + 1.0, x),
-    lambda x: lax.while_loop(
-        lambda c: c[0] < 4, lambda c: (c[0] + 1, c[1] * 0.9), (0, x)
-    )[1],
+    repeated,
     lambda x: jax.grad(lambda y: jnp.sum(jax.nn.softplus(y) * y))(x),
     lambda x: jax.grad(lambda y: jnp.sum(jax.nn.log_softmax(y)[:, 0]))(x),
     lambda x: jax.grad(lambda y: jnp.linalg.norm(y))(x),
