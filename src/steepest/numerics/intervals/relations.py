@@ -308,7 +308,8 @@ def decided(state: State, x: Value, least: float, peak: Peak) -> None:
     able = [float(i) for i, v in enumerate(cases) if v.most >= least]
     if len(able) == 1:
         point = np.array(able)
-        which.views[peak] = Pieces(point, point, np.array([False]))
+        piece = Pieces(point, point, np.array([False]))
+        state.peaks.setdefault(which.number, {})[peak] = piece
 
 
 PLUS = frozenset(["exp", "exp2", "logistic", "abs", "square", "cosh", "erfc"])

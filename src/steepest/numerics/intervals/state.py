@@ -58,6 +58,7 @@ class State:
     spreads: dict[int, Spread] = field(default_factory=dict)
     values: dict[int, Value] = field(default_factory=dict)  # by their numbers
     products: dict[int, tuple[Value, Value]] = field(default_factory=dict)
+    peaks: dict[int, dict[Any, Pieces]] = field(default_factory=dict)  # by number
     chosen: dict[int, tuple[Value, ...]] = field(default_factory=dict)  # by select_n
     told: dict[int, dict[Any, Any]] = field(default_factory=dict)  # `under`, by number
     recording: bool = True
@@ -115,6 +116,8 @@ class State:
 
     def rooted(self, value: Value) -> Value:
         """Its views, with one of itself where it is not a function of one source."""
+        for peak, piece in self.peaks.get(value.number, {}).items():
+            value.views.setdefault(peak, piece)
         point = value.low.size == 1 and value.least == value.most
         if value.of is not None or point or not value.fmt.real:
             return value
