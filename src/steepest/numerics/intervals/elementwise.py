@@ -151,6 +151,12 @@ def look(
         seen.raw = {k: np.broadcast_to(m, n) for k, m in events.items()}
     if like is not None:
         return seen
+    if "overflow" in seen.raw and "pole" in seen.raw and seen.parts[even:]:
+        # where pieces tell them apart, an infinity at a pole is no overflow
+        parts = slice(0, seen.parts[-1].stop - even)
+        over = seen.raw["overflow"].copy()
+        over[parts] &= ~seen.raw["pole"][parts]
+        seen.raw["overflow"] = over
     if even:
         last = seen.parts.pop()
         seen.box = seen.low[last], seen.high[last], bool(seen.nan[last].any())
@@ -160,15 +166,27 @@ def look(
         args = [(v.low, v.high) for v in operands]
         low, high, boxes, nan = interpret(rule, whole, args, limits)
         seen.box = low, high, bool(np.any(nan))
-    for kind, mask in boxes.items():
-        parts = [
-            seen.raw[kind][part].any()
-            for part, key in zip(seen.parts, keys)
-            if isinstance(key, Source) and kind in seen.raw
-        ]
-        if all(parts) and mask.any():
-            seen.events[kind] = mask
+    seen.events = possible(seen, keys, boxes)
     return seen
+
+
+def possible(seen: Seen, keys: Sequence[Any], boxes: Events) -> Events:
+    """The faults that no view excludes.
+
+    One view may say that a fault is of one kind, another that it is of another: then
+    it is none the less a fault, and those of the box stay.
+    """
+    views = [p for p, key in zip(seen.parts, keys) if isinstance(key, Source)]
+    allows = lambda kind, part: kind in seen.raw and seen.raw[kind][part].any()
+    boxes = {kind: mask for kind, mask in boxes.items() if mask.any()}
+    out = {k: m for k, m in boxes.items() if all(allows(k, p) for p in views)}
+    infinities = seen.raw.keys() - set(NANS)
+    for kinds in (set(NANS), infinities | boxes.keys() - set(NANS)):
+        here = {k: m for k, m in boxes.items() if k in kinds}
+        known = out.keys() & kinds
+        if not known and all(any(allows(k, p) for k in kinds) for p in views):
+            out |= here
+    return out
 
 
 def column(v: Value, keys: Any, lengths: list[int], even: bool) -> Pieces:
@@ -221,7 +239,7 @@ def interpret(
     else:
         over = np.isinf(low) | np.isinf(high)
     if over.any():
-        events["overflow"] = over & ~events.get("pole", np.asarray(False))
+        events["overflow"] = over
     events = {k: np.asarray(m) for k, m in events.items() if np.any(m)}
     for kind in NANS:
         if kind in events:
@@ -286,6 +304,8 @@ def report(
         for part, key in zip(seen.parts, keys):
             if isinstance(key, Source) and key in v.views and kind in seen.raw:
                 mask = seen.raw[kind][part]
+                if not mask.any():
+                    continue
                 low = max(low, float(v.views[key].low[mask].min()))
                 high = min(high, float(v.views[key].high[mask].max()))
                 break

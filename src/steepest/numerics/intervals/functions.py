@@ -231,7 +231,8 @@ def atan2(c: Context, y: Interval, x: Interval) -> Result:
     pi = 3.1415928 + 4 * c.fmt.eps
     right = x[0] >= 0
     half = pi / 2
-    low = np.where(y[0] >= 0, 0.0, np.where(right, -half, -pi))
+    plus = (y[0] >= 0) & ((y[0] > 0) | (not c.minus[0]) | right)  # of −0 it is −π
+    low = np.where(plus, 0.0, np.where(right, -half, -pi))
     high = np.where((y[1] <= 0) & right, 0.0, np.where(right, half, pi))
     return *settle(c.fmt, low, high), {}
 
