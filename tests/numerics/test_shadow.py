@@ -152,6 +152,62 @@ def test_a_shadow_is_a_pytree_that_jit_and_vmap_return():
     assert np.divide(*many.error["y"]) > 100
 
 
+def test_one_run_of_many_is_read_by_itself():
+    many = jax.vmap(shadow(lambda x: jnp.exp(x) - 1))(jnp.asarray([1e-5, 1.0]))
+    first, second = (jax.tree.map(lambda x, i=i: x[i], many) for i in range(2))
+    assert first.blame().kind == "cancellation"
+    assert second.blame().kind == "rounding"
+
+
+def test_a_shadow_has_the_structure_of_the_result():
+    def fun(tree):
+        return {"y": (jnp.exp(tree["a"]) - 1, tree["n"] + 1), "z": [tree["a"] * 3]}
+
+    seen = shadow(fun)({"a": f32(1e-6), "n": jnp.int32(4)})
+    assert jax.tree.structure(seen.wide) == jax.tree.structure(seen.value)
+    assert jax.tree.structure(seen.error) == jax.tree.structure(seen.value)
+    assert seen.error["y"][1] == 0
+
+
+@pytest.mark.parametrize("call", [shadow, lambda f: jax.jit(shadow(f))])
+def test_a_program_without_floats_has_no_error_and_no_operations(call):
+    seen = call(lambda n: n * 2 + 1)(jnp.arange(4))
+    np.testing.assert_array_equal(seen.value, [1, 3, 5, 7])
+    assert seen.error == 0 and seen.operations == () == seen.worst()
+    assert "no error" in str(seen) and "<table>" in seen._repr_html_()
+    assert json.loads(seen.as_json())["operations"] == []
+    with pytest.raises(InputError, match="none to blame"):
+        seen.blame()
+
+
+@pytest.mark.parametrize("call", [shadow, lambda f: jax.jit(shadow(f))])
+def test_an_operation_whose_operand_has_another_size_is_shadowed(call):
+    def product(x):
+        one = np.float32(1)
+        return lax.reduce_window(x, one, lax.mul, (2,), (1,), "VALID")
+
+    x = jnp.linspace(0.1, 1, 8)
+    seen = call(product)(x)
+    np.testing.assert_array_equal(seen.value, product(x))
+    assert [p.primitive for p in seen.not_shadowed] == ["reduce_window"]
+    spectrum = call(lambda x: jnp.abs(jnp.fft.rfft(x)))(x)
+    truth = np.abs(np.fft.rfft(np.asarray(x, np.float64)))
+    # float64, and sums of 8 terms
+    np.testing.assert_allclose(spectrum.wide, truth, rtol=1e-14)
+
+
+def test_the_gradient_of_pooling_is_shadowed_under_jit():
+    def loss(x):
+        y = lax.reduce_window(x * 1.1, -np.inf, lax.max, (2,), (2,), "VALID")
+        return (y * y).sum()
+
+    x = jnp.asarray([0.1, 0.3, 0.2, 0.5])
+    seen = jax.jit(shadow(jax.grad(loss)))(x)
+    slope = 2 * np.float64(np.float32(1.1)) ** 2
+    truth = np.where([0, 1, 0, 1], slope * np.asarray(x, np.float64), 0)
+    np.testing.assert_allclose(seen.wide, truth, rtol=1e-14)
+
+
 def test_the_shadow_of_a_gradient_program():
     def loss(w, x):
         return jnp.sum(jnp.log(1 + jnp.exp(x @ w)))
@@ -322,6 +378,15 @@ def test_a_relative_error_where_numbers_are_none():
             lambda: jax.jit(shadow(jnp.exp, wide="exact"))(f32(1.0)),
             "Exact arithmetic needs numbers",
         ),
+        (
+            lambda: jax.jit(lambda x: shadow(jnp.exp)(x).blame().total)(f32(1.0)),
+            "Operations have errors once they were run",
+        ),
+        (
+            lambda: jax.vmap(shadow(jnp.exp))(jnp.ones(2)).blame(),
+            "This shadow holds 2 runs",
+        ),
+        (lambda: shadow(jnp.exp, wide="f128"), "`wide` is"),
         (
             lambda: shadow(jnp.sum)(jnp.ones(30_000)).second_opinion(),
             "too many for exact arithmetic",

@@ -36,7 +36,7 @@ from .shadowing.operations import (
     is_float,
     operations as operations,
 )
-from .shadowing.program import in_float64, shadow_program as shadow_program
+from .shadowing.program import in_float64, shadow_program as shadow_program, tracing
 from .shadowing.reading import Loss, read
 
 
@@ -72,10 +72,25 @@ class Shadow:
     @property
     def operations(self) -> tuple[Loss, ...]:
         """Each operation that was run, in the order of the program."""
-        rows = np.asarray(self.rows, np.float64)
+        rows = self._numbers()
         return tuple(
             read(o, row) for o, row in zip(self.table, rows, strict=True) if row[-1]
         )
+
+    def _numbers(self) -> np.ndarray:
+        """The rows, of one run that is over."""
+        if isinstance(self.rows, Tracer):
+            raise InputError(
+                "Operations have errors once they were run: return the shadow from the "
+                "function that is compiled or differentiated, and read it there."
+            )
+        rows = np.asarray(self.rows, np.float64)
+        if rows.ndim > 2:
+            raise InputError(
+                f"This shadow holds {rows.shape[0]} runs: take one of them by "
+                "`jax.tree.map(lambda x: x[0], shadow)`."
+            )
+        return rows
 
     def worst(self, n: int = 10) -> tuple[Loss, ...]:
         """The n operations at which the relative error grew most."""
@@ -93,7 +108,7 @@ class Shadow:
                 f"There is no output {output}; the function has {count}, counted from 0."
             )
         try:
-            return worst(self.table, self.rows, output)
+            return worst(self.table, self._numbers(), output)
         except LookupError:
             raise InputError(
                 f"Output {output} is reached by no operation that rounds, so that there "
@@ -192,7 +207,7 @@ def shadow(
         program = jaxpr.trace(fn, *args, **kwargs)
         values = [jnp.asarray(v) if not _is_key(v) else v for v in program.values]
         unseen: Counter = Counter()
-        if any(isinstance(v, Tracer) for v in values):
+        if tracing() or any(isinstance(v, Tracer) for v in values):
             if wide == "exact":
                 raise InputError(
                     "Exact arithmetic needs numbers: call the shadow outside of `jit` "
@@ -210,7 +225,9 @@ def shadow(
             compiled.clear()
             compiled[key] = (run, closed, unseen)
         run, closed, unseen = compiled[key]
-        return _shadow(program, closed, values, run(*values), unseen)
+        with in_float64():  # some primitives are traced when they are compiled
+            parts = run(*values)
+        return _shadow(program, closed, values, parts, unseen)
 
     return shadowed
 

@@ -85,7 +85,7 @@ def probe(
             )
         else:
             terms = functools.partial(look, equation, operands, outs)
-    elif all(x.native.ndim in (0, len(shape)) for x in floats):
+    elif all(repeats(x.native.shape, shape) for x in floats):
         taken = tuple(sampled(v, shape, step) for x in floats for v in x)
     return Probe(
         equation.address,
@@ -97,6 +97,14 @@ def probe(
         float(jnp.finfo(out.native.dtype).tiny),
         step,
     )
+
+
+def repeats(small: tuple[int, ...], large: tuple[int, ...]) -> bool:
+    """Whether an array of one shape fills the other when it is repeated."""
+    if not small:
+        return True
+    each = zip(small, large, strict=False)
+    return len(small) == len(large) and all(m in (1, n) for m, n in each)
 
 
 def step_of(x: Any) -> int:

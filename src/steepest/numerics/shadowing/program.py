@@ -13,6 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.core import Tracer
 
 from ...core import jaxpr
 from .errors import COLUMNS, Pair, Probe, assemble, decided, paired, probe, rows_of
@@ -32,11 +33,18 @@ def shadow_program(
     (operations, columns); `errors.COLUMNS` names the columns. `unseen` counts what
     could not be run in float64: the shadow goes on from the program's own values.
     """
+    late = jax.config.read("jax_enable_x64")
     with in_float64():
-        run = Run(Counter() if unseen is None else unseen)
+        late = late or not tracing()
+        run = Run(Counter() if unseen is None else unseen, late)
         outs = run.evaluate(closed, [paired(v) for v in values], None, 0)
         table = assemble(run.rows(), [o.address for o in operations(closed)])
         return [o.native for o in outs], [o.wide for o in outs], table
+
+
+def tracing() -> bool:
+    """Whether operations are now recorded, to be compiled later."""
+    return isinstance(lax.full((), 0.0), Tracer)
 
 
 @contextmanager
@@ -51,10 +59,10 @@ def in_float64() -> Iterator[None]:
 
 
 class Run:
-    """One evaluation, and the rows that it made."""
+    """One evaluation, and the rows that it made. `late`: see `run_wide`."""
 
-    def __init__(self, unseen: Counter) -> None:
-        self.unseen = unseen
+    def __init__(self, unseen: Counter, late: bool) -> None:
+        self.unseen, self.late = unseen, late
         self.probes: list[Probe] = []
         self.ready: Rows = []
 
@@ -88,7 +96,8 @@ class Run:
         outs = equation.bind(*natives)
         wide: list[Any] | None = None
         if any(map(is_float, outs)) and any(map(is_float, natives)):
-            wide = run_wide(equation, [x.wide for x in operands], natives, outs)
+            shadows = [x.wide for x in operands]
+            wide = run_wide(equation, shadows, natives, outs, self.late)
             if wide is None and equation.primitive not in (*STEPS, "nextafter"):
                 self.unseen[equation.primitive, equation.place] += 1
         if wide is None:
@@ -110,7 +119,7 @@ class Run:
     def inside(
         self, closed: jaxpr.Closed, values: Any, equation: Any, body: int = 0
     ) -> tuple[list[Pair], Rows]:
-        inner = Run(self.unseen)
+        inner = Run(self.unseen, self.late)
         outs = inner.evaluate(closed, values, equation, body)
         return outs, inner.rows()
 

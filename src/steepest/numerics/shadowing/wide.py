@@ -14,6 +14,7 @@ from jax import lax
 from ...core import jaxpr
 from .convolution import convolution
 from .operations import STEPS, is_float
+from .pooling import gathered, scattered
 
 
 def widened(x: Any) -> Any:
@@ -29,14 +30,15 @@ def run_wide(
     wide: Sequence[Any],
     native: Sequence[Any],
     outs: Sequence[Any],
+    late: bool = False,
 ) -> list[Any] | None:
     """Results in float64, of wide operands; None where it has to be the program's own.
 
     `native` and `outs` are the operands and results of the program, which decisions are
-    taken from.
+    taken from. `late`: float64 is there as well when this is compiled.
     """
     name = equation.primitive
-    if name in OPAQUE or name in STEPS:
+    if name in OPAQUE or name in STEPS or (name in LATE and not late):
         return None
     if name in RULES:
         return RULES[name](equation, wide, native, outs)
@@ -120,11 +122,6 @@ def top_k(equation: Any, wide: Any, native: Any, outs: Any) -> list[Any]:
     return [jnp.take_along_axis(wide[0], outs[1], axis), outs[1]]
 
 
-def select_and_scatter_add(equation: Any, wide: Any, native: Any, outs: Any) -> Any:
-    source, operand = wide[0], widened(native[1])
-    return bind(equation, [source, operand])
-
-
 def conv(equation: Any, wide: Any, native: Any, outs: Any) -> list[Any]:
     found = convolution(wide[0], wide[1], equation.params)
     return bind(equation, wide) if found is None else [found]
@@ -137,7 +134,6 @@ OPAQUE = CALLBACKS | frozenset(
         "reduce",
         "reduce_window",
         "select_and_scatter",
-        "select_and_gather_add",
         "nextafter",
         "bitcast_convert_type",
         "rng_uniform",
@@ -146,6 +142,18 @@ OPAQUE = CALLBACKS | frozenset(
         "iota",
         "empty",
         "empty2",
+    ]
+)
+#: Functions that are traced once more when they are compiled, and then need float64.
+LATE = frozenset(
+    [
+        "bessel_i0e",
+        "bessel_i1e",
+        "igamma",
+        "igamma_grad_a",
+        "igammac",
+        "random_gamma_grad",
+        "regularized_incomplete_beta",
     ]
 )
 RULES: dict[str, Callable[..., Any]] = {
@@ -170,5 +178,6 @@ RULES: dict[str, Callable[..., Any]] = {
     ),
     "sort": sort,
     "top_k": top_k,
-    "select_and_scatter_add": select_and_scatter_add,
+    "select_and_gather_add": gathered,
+    "select_and_scatter_add": scattered,
 }

@@ -58,7 +58,7 @@ class _Zeros(Run):
     """A run beside float64 that notes which results are 0 in all elements."""
 
     def __init__(self) -> None:
-        super().__init__(Counter())
+        super().__init__(Counter(), late=True)
         self.zeros: list[_Zero] = []
 
     def step(self, equation: jaxpr.Equation, *operands: Pair) -> list[Pair]:
