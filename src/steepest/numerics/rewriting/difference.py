@@ -315,6 +315,8 @@ FUNCTIONS = {
     "cos": ("difference_of_cosines", f.difference_of_cosines),
     "tan": ("difference_of_tangents", f.difference_of_tangents),
     "atan": ("difference_of_arctangents", f.difference_of_arctangents),
+    "tanh": ("difference_of_tanh", f.difference_of_tanh),
+    "logistic": ("difference_of_sigmoids", f.difference_of_sigmoids),
     "cbrt": ("difference_of_roots", f.difference_of_roots),
 }
 
@@ -375,6 +377,27 @@ def _difference(xs: Expressions, p: Node, q: Node) -> Node | None:
     return xs.call(name, fun, a, b, emit(xs, d, a))
 
 
+def _root(xs: Expressions, lin: Linear, v: Node) -> Found | None:
+    """k·(√P − b), where P is b² and something: √(b² − 4ac) − b, √(x² + 1) − x."""
+    for node, k in lin.terms:
+        if node.op != "sqrt":
+            continue
+        P = node.args[0]
+        whole = expanded(xs, P)
+        for b, c in lin.terms:
+            square = xs.square(b)
+            if abs(c) != abs(k) or whole.of(square) != 1 or b.shape != node.shape:
+                continue
+            rest = whole.without(square)
+            if rest.zero:
+                continue
+            e = emit(xs, rest, P)
+            side = b if c == -k else xs.neg(b)
+            out = xs.call("root_less", f.root_less, P, side, e)
+            return xs.scale(out, k), lin.without(node, b)
+    return None
+
+
 def _from_constant(xs: Expressions, lin: Linear, v: Node) -> Found | None:
     """k·(v − c), c the constant of the combination."""
     if not lin.constant:
@@ -430,5 +453,6 @@ RULES = (
     _squared_distances,
     _hyperbolic,
     _functions,
+    _root,
     _from_constant,
 )

@@ -179,9 +179,24 @@ def difference_of_roots(a: Any, b: Any, d: Any) -> Any:
     return d / jnp.where(below == 0, jnp.ones_like(below), below)
 
 
-def sinc(x: Any) -> Any:
-    """sin x / x."""
-    return jnp.sinc(x / jnp.pi)
+def difference_of_sigmoids(a: Any, b: Any, d: Any) -> Any:
+    """σ(a) − σ(b) = −σ(a)·σ(−b)·(e^(−d) − 1), d = a − b."""
+    near = jnp.abs(d) < 1
+    close = -logistic(a) * logistic(-b) * jnp.expm1(jnp.where(near, -d, 0.0))
+    return jnp.where(near, close, logistic(a) - logistic(b))
+
+
+def difference_of_tanh(a: Any, b: Any, d: Any) -> Any:
+    return 2 * difference_of_sigmoids(2 * a, 2 * b, 2 * d)
+
+
+def root_less(P: Any, b: Any, e: Any) -> Any:
+    """√P − b, e = P − b²: e/(√P + b) where b is positive."""
+    positive = (b > 0) & (P > 0)
+    p, c = jnp.where(positive, P, 1.0), jnp.where(positive, b, 1.0)
+    close = jnp.where(positive, e, 0.0) / (jnp.sqrt(p) + c)
+    P, b = jnp.where(positive, 1.0, P), jnp.where(positive, 1.0, b)
+    return jnp.where(positive, close, jnp.sqrt(P) - b)
 
 
 def apart(x: Any) -> Any:

@@ -14,7 +14,7 @@ and log(1 + d) = log1p d.
 
 import math
 
-from . import functions as f
+from . import functions as f, ratios
 from .expression import MOVES, Expressions, Node
 from .facts import bounds
 from .linear import difference, emit, expanded
@@ -59,6 +59,9 @@ def minus(xs: Expressions, v: Node, c: float, depth: int = 8) -> Node | None:
         d = difference(xs, a[0], a[1])
         if d is not None and not product(xs, v).exps:
             return xs.div(emit(xs, d, a[0]), a[1])
+    found = _of_mean(xs, v, c, depth)
+    if found is not None:
+        return found
     if c == 1:
         L = log_of(xs, v)
         if L is not None and op not in ("add", "sub"):
@@ -83,6 +86,20 @@ def _of_sum(xs: Expressions, v: Node, c: float, depth: int) -> Node | None:
         if inner is not None and len(lin.terms) == 1:
             return xs.scale(inner, k)
     return None
+
+
+def _of_mean(xs: Expressions, v: Node, c: float, depth: int) -> Node | None:
+    """mean(x) − c = mean(x − c); v is the sum of n entries, or (`minus`) a multiple."""
+    if v.op != "reduce_sum" or not c:
+        return None
+    (x,) = v.args
+    count = math.prod(x.shape) / max(math.prod(v.shape), 1)
+    inner = minus(xs, x, c / count, depth - 1) if count else None
+    if inner is None:
+        return None
+    inner = xs.spread(inner, x.shape)
+    options = {"axis": tuple(v.params["axes"])}
+    return xs.call("sum", f.total, inner, options=options, shape=v.shape)
 
 
 def _sigmoid_scaled(xs: Expressions, v: Node, c: float) -> Node | None:
@@ -179,6 +196,8 @@ def _power(xs: Expressions, v: Node, depth: int) -> Node | None:
     if op not in ("pow", "integer_pow", "square", "sqrt"):
         return None
     d = minus(xs, a[0], 1.0, depth - 1)
+    if d is None and op == "pow" and a[0].known is None and a[1].known is None:
+        return xs.call("power_less_one", ratios.power_less_one, a[0], a[1])
     if d is None:
         return None
     if op == "sqrt":

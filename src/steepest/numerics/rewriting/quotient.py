@@ -3,7 +3,7 @@
     e^a / e^b, e^a · e^b            exp(L), L the sum of the logarithms
     (a − b)/(a + b)                 tanh((L_a − L_b)/2)
     a/(a − b), b/(a − b)            −n(L_b − L_a), n(L_a − L_b), n(u) = 1/(e^u − 1)
-    (e^u − 1)/u, sin u / u          the functions with the point 0 filled in
+    (e^u − 1)/u, sin u / u          the functions with the point 0 filled in (`removable`)
     √Σx², x/√Σx², a·b/(|a||b|)      norm, normalise, cosine_similarity
     (1 + d)ᵗ                        exp(t·log1p d)
 
@@ -29,6 +29,7 @@ from .logarithm import (
     simplify,
 )
 from .oneplus import minus
+from .removable import removable
 
 
 def quotient(xs: Expressions, v: Node) -> Node | None:
@@ -184,45 +185,6 @@ def _bose(xs: Expressions, v: Node) -> Node | None:
             out = xs.call("reciprocal_expm1", f.reciprocal_expm1, u)
             return xs.scale(out, sign * scale)
     return None
-
-
-def _removable(xs: Expressions, v: Node) -> Node | None:
-    """(e^u − 1)/u, its reciprocal, and sin u / u."""
-    if v.op != "div" or v.args[1].known is not None:
-        return None
-    a, b = v.args
-    over = _over(xs, a, b)
-    if over is None and product(xs, b).exps:
-        over = _over(xs, b, a)
-        if over is not None and over.op != "sinc":
-            return xs.div(xs.number(1.0, v), over)
-        return None
-    return over
-
-
-def _over(xs: Expressions, a: Node, b: Node) -> Node | None:
-    """a/b where both vanish at 0 and nowhere else."""
-    lin = expanded(xs, a)
-    if len(lin.terms) != 1:
-        return None
-    node, k = lin.terms[0]
-    if node.op not in ("exp", "expm1", "sin") or not node.args:
-        return None
-    if node.op == "exp" and not math.isclose(lin.constant, -k, rel_tol=1e-6):
-        return None
-    if node.op != "exp" and lin.constant:
-        return None
-    u = node.args[0]
-    p, q = expanded(xs, u), expanded(xs, b)
-    if len(p.terms) != 1 or len(q.terms) != 1 or p.constant or q.constant:
-        return None
-    if p.terms[0][0] is not q.terms[0][0]:
-        return None
-    factor = k * p.terms[0][1] / q.terms[0][1]
-    name, fun = ("sinc", f.sinc)
-    if node.op != "sin":
-        name, fun = "expm1_over_x", f.stable("expm1_over_x")
-    return xs.scale(xs.call(name, fun, u), factor)
 
 
 # -- Roots and powers ------------------------------------------------------------------
@@ -417,7 +379,7 @@ def power(xs: Expressions, v: Node) -> Node | None:
 FORMS = (
     _cosine,
     _normalised,
-    _removable,
+    removable,
     _tanh,
     _bose,
     _softmax,
