@@ -22,10 +22,12 @@ import math
 from collections.abc import Iterator
 
 from . import functions as f
+from .distances import squared_distances
 from .expression import Expressions, Node, origin
 from .facts import bounds, varies
 from .linear import Linear, difference, emit, expanded
-from .logarithm import log_of
+from .logarithm import log_of, unshifted
+from .moments import covariance, variance, windows
 from .oneplus import minus
 
 
@@ -149,153 +151,6 @@ def _logistic_loss(xs: Expressions, lin: Linear, v: Node) -> Found | None:
             out = xs.call("softplus", f.stable("softplus"), xs.neg(x))
             return xs.scale(out, k), lin.without(node, x)
     return None
-
-
-def _mean(xs: Expressions, v: Node) -> tuple[Node, tuple[int, ...], Node] | None:
-    """(x, axes, v) of a value that is the mean of x over axes."""
-    below = v
-    path = []
-    while below.op in ("broadcast_in_dim", "reshape", "squeeze", "expand_dims"):
-        path.append(below)
-        below = below.args[0]
-    factor, total = 1.0, below
-    while True:
-        if total.op == "mul" and any(a.known for a in total.args):
-            c, other = sorted(total.args, key=lambda a: a.known is None)
-            factor, total = factor * (c.known or 0.0), other
-        elif total.op == "div" and total.args[1].known:
-            factor, total = factor / total.args[1].known, total.args[0]
-        elif total.op in ("broadcast_in_dim", "reshape", "squeeze", "expand_dims"):
-            path.append(total)
-            total = total.args[0]
-        else:
-            break
-    if total.op != "reduce_sum":
-        return None
-    (x,) = total.args
-    count = math.prod(x.shape) / max(math.prod(total.shape), 1)
-    if not _close(factor * count, 1.0):
-        return None
-    return x, tuple(total.params["axes"]), total
-
-
-def _variance(xs: Expressions, lin: Linear, v: Node) -> Found | None:
-    for a, b, k in _pairs_of_means(xs, lin):
-        squares, axes, _ = a
-        x = squares.args[0]
-        options = {"axis": axes, "keepdims": v.shape != _reduced(x.shape, axes)}
-        shape = _reduced(x.shape, axes, bool(options["keepdims"]))
-        if shape != v.shape:
-            continue
-        out = xs.call("variance", f.stable("variance"), x, options=options, shape=shape)
-        return xs.scale(out, k), lin.without(*b)
-    return None
-
-
-def _pairs_of_means(
-    xs: Expressions, lin: Linear
-) -> Iterator[tuple[tuple[Node, tuple[int, ...], Node], tuple[Node, ...], float]]:
-    for square, p in lin.terms:
-        first = _scaled_mean(xs, square, p)
-        if first is None or first[0].op != "square":
-            continue
-        for other, q in lin.terms:
-            if other.op != "square" or q >= 0:
-                continue
-            second = _mean(xs, other.args[0])
-            if second is None or second[1] != first[1]:
-                continue
-            if second[0] is first[0].args[0] and _close(-q, first[3]):
-                yield first[:3], (square, other), -q
-
-
-def _scaled_mean(
-    xs: Expressions, node: Node, p: float
-) -> tuple[Node, tuple[int, ...], Node, float] | None:
-    """A term p · node as k · mean(x): the division may be in the coefficient."""
-    total = node
-    while total.op in ("broadcast_in_dim", "reshape", "squeeze", "expand_dims"):
-        total = total.args[0]
-    if total.op == "reduce_sum":
-        (x,) = total.args
-        count = math.prod(x.shape) / max(math.prod(total.shape), 1)
-        return x, tuple(total.params["axes"]), total, p * count
-    found = _mean(xs, node)
-    return None if found is None else (*found, p)
-
-
-def _reduced(
-    shape: tuple[int, ...], axes: tuple[int, ...], keep: bool = False
-) -> tuple[int, ...]:
-    if keep:
-        return tuple(1 if k in axes else n for k, n in enumerate(shape))
-    return tuple(n for k, n in enumerate(shape) if k not in axes)
-
-
-def _squared_distances(xs: Expressions, lin: Linear, v: Node) -> Found | None:
-    """|a|² + |b|² − 2 a·b, for pairs of rows or row by row."""
-    for cross, k in lin.terms:
-        if k >= 0:
-            continue
-        below = cross
-        while below.op in ("transpose",):
-            below = below.args[0]
-        if below.op == "dot_general":
-            a, b = below.args
-            ((ca, cb), (ba, bb)) = below.params["dimension_numbers"]
-            if ba or bb or len(ca) != 1 or a.dtype != b.dtype:
-                continue
-            if len(a.shape) > 2 or len(b.shape) > 2:
-                continue
-            ca, cb = ca[0], cb[0]
-        elif below.op == "reduce_sum" and below.args[0].op in ("mul",):
-            a, b = below.args[0].args
-            ca = cb = tuple(below.params["axes"])
-        else:
-            continue
-        if below is not cross and below.op != "dot_general":
-            continue
-        norms = [
-            n for n, c in lin.terms if _close(c, -k / 2) and _squares(n) is not None
-        ]
-        of = {_source(n): n for n in norms}
-        first, second = of.get(_base(a)), of.get(_base(b))
-        if first is None or second is None or first is second:
-            continue
-        options = {
-            "contract": (ca, cb),
-            "pairs": below.op == "dot_general",
-            "flip": below is not cross,
-        }
-        out = xs.call(
-            "squared_distances",
-            f.squared_distances,
-            a,
-            b,
-            options=options,
-            shape=v.shape,
-        )
-        return xs.scale(out, -k / 2), lin.without(cross, first, second)
-    return None
-
-
-def _base(a: Node) -> int:
-    return origin(a, frozenset(("transpose",))).id
-
-
-def _squares(node: Node) -> Node | None:
-    """x of a value that is Σ x², spread over an array."""
-    total = origin(node, frozenset(("broadcast_in_dim", "reshape", "transpose")))
-    if total.op == "reduce_sum" and total.args[0].op == "square":
-        return total.args[0].args[0]
-    if total.op == "dot_general" and total.args[0] is total.args[1]:
-        return total.args[0]
-    return None
-
-
-def _source(node: Node) -> int:
-    x = _squares(node)
-    return -1 if x is None else _base(x)
 
 
 def _hyperbolic(xs: Expressions, lin: Linear, v: Node) -> Found | None:
@@ -422,26 +277,33 @@ def _of_log_terms(xs: Expressions, lin: Linear, v: Node) -> Found | None:
         inner = origin(node)
         if inner.op != "log" or k >= 0:
             continue
-        L = log_of(xs, inner.args[0])
-        if L is None or len(L.terms) != 1 or L.constant:
+        total = _sum_of_exponentials(inner.args[0])
+        if total is None:
             continue
-        total = L.terms[0][0]
-        if total.op != "logsumexp" or len(total.args) != 1 or inner is node:
+        u, axes = total.args[0].args[0], tuple(total.params["axes"])
+        if any(varies(node, a) for a in axes if node.shape) or u.shape != v.shape:
             continue
-        u, axes = total.args[0], total.params["axis"]
-        axes = axes if isinstance(axes, tuple) else (axes,)
-        risky = bounds(xs, inner.args[0])
-        if risky[0] > 0 and risky[1] < math.inf:
-            continue
-        if any(varies(node, a) for a in axes) or u.shape != v.shape:
-            continue
-        rest = _same(xs, lin.without(node), u, -k)
-        if rest is not None:
-            out = xs.call(
-                "log_softmax", f.stable("log_softmax"), u, options={"axis": axes}
-            )
-            return xs.scale(out, -k), rest
+        x, rest = unshifted(u, axes), lin.without(node)
+        if x is not u:
+            top = origin(u.args[1])
+            shift = [n for n, c in rest.terms if c == k and origin(n) is top]
+            if u.args[0] is not x or len(shift) != 1:
+                continue
+            rest = rest.without(*shift)
+        left = _same(xs, rest, x, -k)
+        if left is not None:
+            options = {"axis": axes}
+            fun = f.stable("log_softmax")
+            return xs.scale(xs.call("log_softmax", fun, x, options=options), -k), left
     return None
+
+
+def _sum_of_exponentials(node: Node) -> Node | None:
+    """The Σ e^u that a logarithm is of."""
+    node = origin(node)
+    node = origin(node.args[0]) if node.op == "abs" else node
+    found = node.op == "reduce_sum" and node.args[0].op == "exp"
+    return node if found else None
 
 
 RULES = (
@@ -449,8 +311,10 @@ RULES = (
     _logarithm_remainder,
     _logistic_loss,
     _of_log_terms,
-    _variance,
-    _squared_distances,
+    variance,
+    covariance,
+    windows,
+    squared_distances,
     _hyperbolic,
     _functions,
     _root,

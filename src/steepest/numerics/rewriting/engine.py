@@ -16,12 +16,15 @@ from typing import Any, NamedTuple
 import jax
 
 from ...core import jaxpr
+from .carries import Carries, carries, run as run_wide
 from .compute import compute, fit
 from .expression import Expressions, Node
 from .functions import WIDE
+from .halves import SHORT
 from .rules import Form, Refusal, improve, refuse
 
 
+SHORT_SUM = "a sum in sixteen bits stops moving once what is added is below half a unit"
 #: Libraries whose functions keep their values to the bit.
 PROTECTED = ("jax/_src/nn/", "jax/_src/scipy/", "jax/nn/", "jax/scipy/", "optax/")
 
@@ -56,6 +59,7 @@ class Reading:
     home: dict[int, jaxpr.Equation] = field(default_factory=dict)
     effects: list[Node] = field(default_factory=list)
     inner: dict[tuple[int, ...], list[Rewriting]] = field(default_factory=dict)
+    wider: dict[tuple[int, ...], Carries] = field(default_factory=dict)
     calls: list[jaxpr.Equation] = field(default_factory=list)  # around what is read
     whole: set[tuple[int, ...]] = field(default_factory=set)  # calls not looked into
 
@@ -82,6 +86,12 @@ def rewrite(
         if any(node.id in live for node in reading.at[address])
         for rewriting in rewritings
         for change in rewriting.changes
+    ]
+    nested += [
+        Change(equation, old, Form(new, SHORT_SUM), None, xs, tuple(_inputs(new)))
+        for address, loop in reading.wider.items()
+        if any(node.id in live for node in reading.at[address])
+        for old, new, equation, xs in loop.forms
     ]
     changes = sorted([*changes, *nested], key=lambda c: c.equation.address)
     if not any(change.form is not None for change in changes):
@@ -130,6 +140,9 @@ def read(
                 rewrite(program, equation, k, exact)
                 for k, program in enumerate(programs)
             ]
+            wider = _wider(equation, programs, r.inner[equation.address], exact)
+            if wider is not None:
+                r.wider[equation.address] = wider
         return outs
 
     def call(equation: jaxpr.Equation, *args: Node) -> list[Node]:
@@ -179,6 +192,36 @@ def read(
 
     r.outputs = inside(closed, r.inputs, around, body)
     return r
+
+
+def _wider(
+    equation: jaxpr.Equation,
+    programs: Sequence[jaxpr.Closed],
+    inner: Sequence[Rewriting],
+    exact: Exact,
+) -> Carries | None:
+    """A loop that sums in sixteen bits, with its sums in thirty-two."""
+    control = equation.control
+    if not isinstance(control, (jaxpr.Scan, jaxpr.While)):
+        return None
+    if not any(v.dtype in SHORT for v in equation.outputs):
+        return None
+    body = read(programs[-1], equation, len(programs) - 1, exact)
+    new = [p.closed or old for p, old in zip(inner, programs, strict=True)]
+    return carries(control, new, body)
+
+
+def _inputs(node: Node) -> list[Node]:
+    """The values of a loop's body that a form is a function of."""
+    found: dict[int, Node] = {}
+    pending = [node]
+    while pending:
+        here = pending.pop()
+        if here.op == "input" or (here.equation is not None and here.equation.control):
+            found[here.id] = here
+        else:
+            pending += here.args
+    return list(found.values())
 
 
 def _of_library(equation: jaxpr.Equation, calls: list[jaxpr.Equation]) -> bool:
@@ -303,6 +346,9 @@ def write(
                 return [fit(value, first)]
             operands = r.operands[equation.address]
             args = tuple(map(known, args, operands))
+            if equation.address in r.wider:
+                loop = r.wider[equation.address]
+                return keep(equation.address, run_wide(equation, loop, args))
             if any(p.closed for p in r.inner.get(equation.address, ())):
                 programs = [
                     p.closed or old
@@ -363,6 +409,7 @@ def _touched(
     addresses += [
         a for a, programs in r.inner.items() if any(p.closed for p in programs)
     ]
+    addresses += list(r.wider)
     touched = {a[:k] for a in addresses for k in range(2, len(a), 2)}
     for old, form in forms.items():
         for node in leaves(r, form, old):

@@ -33,7 +33,9 @@ def formulas(change: Change) -> tuple[str, str]:
     old = _write(change.xs, change.old, names, stop, 7)[0]
     if change.form is None:
         return old, ""
-    return old, _write(change.xs, change.form.node, names, stop, 7)[0]
+    new = _write(change.xs, change.form.node, names, stop, 7)[0]
+    wide = change.form.node.op in ("float16", "bfloat16") and new == old
+    return old, f"{new}, in float32" if wide else new
 
 
 def _write(

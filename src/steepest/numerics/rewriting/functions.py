@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jax.scipy.special import erfc as erfc
 
@@ -212,19 +213,31 @@ cosh = jnp.cosh
 tanh = jnp.tanh
 
 
-def squared_distances(a: Any, b: Any, *, contract: Any, pairs: bool, flip: bool) -> Any:
-    """|a − b|² summed over `contract`, for all pairs of rows or row by row."""
+def cross_moment(x: Any, y: Any, *, axis: Any) -> Any:
+    """The mean over `axis` of (x − mean x)·(y − mean y)."""
+    p = x - jnp.mean(x, axis=axis, keepdims=True)
+    return jnp.mean(p * (y - jnp.mean(y, axis=axis, keepdims=True)), axis=axis)
+
+
+def covariance(x: Any, y: Any, *, contract: tuple[int, int]) -> Any:
+    """The covariances of all columns of x with all of y."""
     ca, cb = contract
-    if not pairs:
-        return jnp.sum(jnp.square(a - b), axis=ca)
-    a, b = jnp.moveaxis(a, ca, -1), jnp.moveaxis(b, cb, -1)
-    one_a, one_b = a.ndim == 1, b.ndim == 1
-    a = a[None] if one_a else a
-    b = b[None] if one_b else b
-    out = jnp.sum(jnp.square(a[:, None, :] - b[None, :, :]), axis=-1)
-    out = out[0] if one_a else out
-    out = out[..., 0] if one_b else out
-    return out.T if flip else out
+    p = x - jnp.mean(x, axis=ca, keepdims=True)
+    q = y - jnp.mean(y, axis=cb, keepdims=True)
+    return lax.dot_general(p, q, (((ca,), (cb,)), ((), ()))) / x.shape[ca]
+
+
+def sum_of_windows(x: Any, *, axis: int, start: Any, width: int, shape: Any) -> Any:
+    """Σ of `width` entries along an axis, the first window just behind `start`."""
+    first = [s + (k == axis) for k, s in enumerate(start)]
+    sizes = [n + (width - 1) * (k == axis) for k, n in enumerate(shape)]
+    last = [s + n for s, n in zip(first, sizes, strict=True)]
+    ones = (1,) * x.ndim
+    window = tuple(width if k == axis else 1 for k in range(x.ndim))
+    kept = lax.slice(x, first, last)
+    return lax.reduce_window(
+        kept, np.zeros((), x.dtype), lax.add, window, ones, "VALID"
+    )
 
 
 def log_ndtr_difference(a: Any, b: Any) -> Any:

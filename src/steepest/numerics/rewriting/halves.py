@@ -1,60 +1,145 @@
-"""Sums in sixteen bits: accumulated in thirty-two, rounded once.
+"""Sixteen bits: sums and what is scaled after it was large, computed in thirty-two.
 
-A running sum in bfloat16 stops growing at 256 equal terms, in float16 at 2048; and the
-squares under a mean overflow in float16 beyond 255 although the mean does not. So sums
-are taken in float32, of terms that are computed in float32.
+A running sum in bfloat16 stops growing at 256 equal terms, in float16 at 2048; so sums
+are taken in float32, of terms that are computed in float32. And the squares under a
+mean, or a product of matrices, overflow in float16 although the mean, the root or the
+scaled product does not: what ends in a root, a logarithm or a division by a number is
+computed in float32 from where it was small, and rounded once (`scaled`).
+
+Constants are those that the program holds, rounded to its format.
 """
 
-import jax.numpy as jnp
+import functools
 
-from .expression import Expressions, Node
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from .expression import MOVES, Expressions, Node
+from .facts import bounds
 from .singular import again
 
 
 SHORT = (jnp.dtype("bfloat16"), jnp.dtype("float16"))
-TERMS = frozenset(("square", "mul", "exp", "add", "sub", "neg", "integer_pow"))
+GROWING = frozenset(
+    ("square", "integer_pow", "mul", "exp", "reduce_sum", "cumsum", "dot_general")
+)
+ELEMENTWISE = frozenset(
+    (
+        *("square", "mul", "exp", "add", "sub", "neg", "integer_pow", "div", "abs"),
+        *("max", "min"),
+    )
+)
+SUMS = frozenset(("reduce_sum", "cumsum", "reduce_window_sum", "dot_general"))
+DEPTH = 12  # operations that are computed in float32 instead
 
 
 def accumulated(xs: Expressions, v: Node) -> Node | None:
     """A sum of short floats, in float32; None for other sums."""
     if v.op not in ("reduce_sum", "cumsum", "reduce_window_sum") or not v.args:
         return None
-    a = v.args[0]
     if v.dtype in SHORT:
-        wide = widened(xs, a)
-        total = _as_float32(xs, v, wide)
-        return _rounded(xs, total, v.dtype)
+        return rounded(xs, widened(xs, v), v.dtype)
+    a = v.args[0]
     if a.op == "convert_element_type" and a.args[0].dtype in SHORT:
         inner = a.args[0]
-        if a.dtype == jnp.float32 and inner.op in TERMS:
-            return _as_float32(xs, v, widened(xs, inner))
+        if a.dtype == jnp.float32 and inner.op in ELEMENTWISE:
+            return _again(xs, v, [widened(xs, inner)])
     return None
 
 
-def widened(xs: Expressions, a: Node, depth: int = 4) -> Node:
-    """The value in float32, with the last few operations before it done there."""
+def scaled(xs: Expressions, v: Node) -> Node | None:
+    """A root, a logarithm or a multiple of what overflows float16 on the way."""
+    if v.dtype != jnp.float16 or not _contracts(v):
+        return None
+    if not any(_grows(xs, a) for a in v.args):
+        return None
+    return rounded(xs, _again(xs, v, [widened(xs, a) for a in v.args]), v.dtype)
+
+
+def _contracts(v: Node) -> bool:
+    """Whether a large operand gives a result that is less large."""
+    if v.op in ("sqrt", "rsqrt", "log", "log1p"):
+        return True
+    constant = v.args[-1].known
+    if v.op == "pow":
+        return constant is not None and abs(constant) < 1
+    if v.op == "div":
+        return constant is not None and abs(constant) > 1
+    if v.op == "mul":
+        return any(n.known is not None and abs(n.known) < 1 for n in v.args)
+    return False
+
+
+def _grows(xs: Expressions, a: Node, depth: int = DEPTH) -> bool:
+    """Whether a value may be too large for float16 where its own sources are not."""
+    if a.known is not None or not depth or not a.floating:
+        return False
+    low, high = bounds(xs, a)
+    if low > -6e4 and high < 6e4:
+        return False
+    if a.op in GROWING and (a.op != "mul" or all(n.known is None for n in a.args)):
+        return True
+    through = a.op in MOVES or a.op in ELEMENTWISE or a.op in SUMS
+    return through and any(_grows(xs, n, depth - 1) for n in a.args)
+
+
+def widened(xs: Expressions, a: Node, depth: int = DEPTH) -> Node:
+    """The value in float32, with the operations before it done there."""
     if a.known is not None:
-        return xs.const(a.value, a.shape, jnp.float32)
-    if depth and a.op in TERMS and a.equation is not None and a.dtype in SHORT:
-        args = [widened(xs, n, depth - 1) for n in a.args]
-        out = again(xs, a, args)
-        out.dtype = jnp.dtype("float32")
-        return out
+        held = float(np.asarray(a.value).astype(a.dtype)) if a.floating else a.value
+        return xs.const(held, a.shape, jnp.float32)
+    if a.dtype == jnp.float32:
+        return _through(xs, a, depth)
+    if depth and a.dtype in SHORT and a.equation is not None:
+        if a.op == "convert_element_type" and a.args[0].dtype == jnp.float32:
+            return _through(xs, a.args[0], depth - 1)
+        if a.op == "dot_general":
+            return _product(xs, a)
+        if a.op in ELEMENTWISE or a.op in SUMS or (a.op in MOVES and a.op not in CASTS):
+            operands = a.args[:1] if a.op in MOVES else a.args
+            wide = [widened(xs, n, depth - 1) for n in operands]
+            return _again(xs, a, [*wide, *a.args[len(wide) :]])
     return xs.call("float32", lambda x: x.astype(jnp.float32), a, dtype=jnp.float32)
 
 
-def _as_float32(xs: Expressions, v: Node, operand: Node) -> Node:
-    return xs.node(
-        v.op,
-        (operand,),
-        shape=v.shape,
-        dtype=jnp.dtype("float32"),
-        key=("wide", v.id),
-        params=v.params,
-        equation=v.equation,
+CASTS = frozenset(("convert_element_type", "stop_gradient"))
+
+
+def _through(xs: Expressions, a: Node, depth: int) -> Node:
+    """A float32 value, computed from short ones that were rounded on the way."""
+    if not depth or a.known is not None or a.dtype != jnp.float32:
+        return a
+    if a.op == "convert_element_type" and a.args[0].dtype in SHORT:
+        inner = a.args[0]
+        return widened(xs, inner, depth - 1) if inner.op in ELEMENTWISE else a
+    if a.equation is None or not (a.op in ELEMENTWISE or a.op in ("reduce_sum",)):
+        return a
+    args = [_through(xs, n, depth - 1) for n in a.args]
+    if all(new is old for new, old in zip(args, a.args, strict=True)):
+        return a
+    return _again(xs, a, args)
+
+
+def _again(xs: Expressions, a: Node, args: list[Node]) -> Node:
+    """The same operation on float32 operands."""
+    return again(xs, a, args, jnp.dtype("float32"))
+
+
+def _product(xs: Expressions, a: Node) -> Node:
+    """A product of matrices, accumulated and left in float32."""
+    fun = functools.partial(
+        lax.dot_general,
+        dimension_numbers=a.params["dimension_numbers"],
+        precision=a.params["precision"],
+        preferred_element_type=jnp.float32,
     )
+    dims = str(a.params["dimension_numbers"])
+    options = {"key": ("wide", dims), "shape": a.shape, "dtype": jnp.dtype("float32")}
+    return xs.node("dot_general", a.args, **options, params=a.params, fun=fun)
 
 
-def _rounded(xs: Expressions, total: Node, dtype: object) -> Node:
+def rounded(xs: Expressions, wide: Node, dtype: object) -> Node:
+    """A float32 value in the format of the program."""
     name = str(dtype)
-    return xs.call(name, lambda x: x.astype(dtype), total, dtype=dtype)
+    return xs.call(name, lambda x: x.astype(dtype), wide, dtype=dtype)

@@ -17,6 +17,7 @@ import math
 from . import functions as f, ratios
 from .expression import MOVES, Expressions, Node
 from .facts import bounds
+from .lengths import one_minus_cosine
 from .linear import difference, emit, expanded
 from .logarithm import log_node, log_of, product, safe_move
 
@@ -63,6 +64,9 @@ def minus(xs: Expressions, v: Node, c: float, depth: int = 8) -> Node | None:
     if found is not None:
         return found
     if c == 1:
+        away = one_minus_cosine(xs, v)
+        if away is not None:
+            return xs.neg(away)
         L = log_of(xs, v)
         if L is not None and op not in ("add", "sub"):
             return xs.call("expm1", f.stable("expm1"), log_node(xs, L, v))

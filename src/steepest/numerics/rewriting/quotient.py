@@ -15,9 +15,12 @@ together; or where the denominator alone overflows, since the derivative of 1/b 
 import math
 
 from . import functions as f
-from .expression import Expressions, Node, origin
-from .facts import bounds, share, varies
-from .linear import Linear, emit, expanded
+from .difference import cancelling
+from .distances import root_of_distances
+from .expression import Expressions, Node
+from .facts import bounds, share
+from .lengths import cosine, norm_of, normalised
+from .linear import Linear, emit
 from .logarithm import (
     Product,
     exp_of,
@@ -197,168 +200,11 @@ def root(xs: Expressions, v: Node) -> Node | None:
     p = product(xs, v)
     if p.exps and (low <= 0 or high == math.inf) and product(xs, a).exps:
         return factors(xs, p, v)
-    return norm_of(xs, v) if v.op == "sqrt" else None
-
-
-def squares(xs: Expressions, a: Node) -> tuple[Node, Node, float] | None:
-    """(x, Σx², k) of a value that is k·Σx²."""
-    k = 1.0
-    while True:
-        if a.op == "div" and (a.args[1].known or 0) > 0:
-            k, a = k / a.args[1].known, a.args[0]  # type: ignore[operator]
-        elif a.op == "mul" and any((n.known or 0) > 0 for n in a.args):
-            c, other = sorted(a.args, key=lambda n: n.known is None)
-            k, a = k * (c.known or 1.0), other
-        else:
-            break
-    if a.op == "reduce_sum" and a.args[0].op == "square":
-        return a.args[0].args[0], a, k
-    if a.op == "dot_general" and a.args[0] is a.args[1] and len(a.args[0].shape) == 1:
-        return a.args[0], a, k
-    return None
-
-
-def norm_of(xs: Expressions, v: Node) -> Node | None:
-    """√(k·Σx²) = √k · norm(x); √x² = |x|; √(a² + b²) = hypot(a, b)."""
-    a = v.args[0]
-    if a.op == "square":
-        return xs.unary("abs", a.args[0])
-    if a.op == "add" and a.args[0].op == a.args[1].op == "square":
-        x, y = a.args[0].args[0], a.args[1].args[0]
-        if x.known is None and y.known is None and x.shape == y.shape:
-            return xs.call("hypot", f.stable("hypot"), x, y)
+    if v.op != "sqrt":
         return None
-    moves: list[Node] = []
-    below = a
-    while below.op in ("broadcast_in_dim", "reshape", "squeeze", "expand_dims"):
-        moves.append(below)
-        below = below.args[0]
-    found = squares(xs, below)
-    if found is None:
-        return None
-    x, total, k = found
-    if total.op == "dot_general":
-        axes: tuple[int, ...] = (0,)
-    else:
-        axes = tuple(total.params["axes"])
-    out = xs.call(
-        "norm", f.stable("norm"), x, options={"axis": axes}, shape=total.shape
-    )
-    out = xs.scale(out, math.sqrt(k)) if not math.isclose(k, 1) else out
-    for like in reversed(moves):
-        out = xs.move(like, out)
-    return out
-
-
-def _norm_argument(
-    xs: Expressions, v: Node
-) -> tuple[Node, tuple[int, ...], bool] | None:
-    """(x, axes, inverse) of a value that is |x|, or 1/|x|, along axes."""
-    below = origin(v)
-    if below.op not in ("sqrt", "rsqrt"):
-        return None
-    found = squares(xs, origin(below.args[0]))
-    if found is None or not math.isclose(found[2], 1):
-        return None
-    x, total, _ = found
-    axes = (0,) if total.op == "dot_general" else tuple(total.params["axes"])
-    return x, axes, below.op == "rsqrt"
-
-
-def _normalised(xs: Expressions, v: Node) -> Node | None:
-    pairs = [(v.args[0], v.args[1])]
-    if v.op == "mul":
-        pairs.append((v.args[1], v.args[0]))
-    for x, length in pairs:
-        found = _norm_argument(xs, length)
-        if found is None or found[2] != (v.op == "mul"):
-            continue
-        y, axes, _ = found
-        if y is not x or x.shape != v.shape:
-            continue
-        if any(varies(length, k) for k in axes if length.shape):
-            continue
-        return xs.call("normalise", f.stable("normalise"), x, options={"axis": axes})
-    return None
-
-
-def _cosine(xs: Expressions, v: Node) -> Node | None:
-    """a·b / (|a|·|b|), along the last axis."""
-    if v.op != "div":
-        return None
-    found = scalar_product(v.args[0])
-    below = v.args[1]
-    if found is None or below.op != "mul":
-        return None
-    a, b, axes = found
-    lengths = [_norm_argument(xs, n) for n in below.args]
-    if any(n is None or n[2] or n[1] != axes for n in lengths):
-        return None
-    if {n[0].id for n in lengths if n is not None} != {a.id, b.id}:
-        return None
-    return xs.call(
-        "cosine_similarity",
-        f.stable("cosine_similarity"),
-        a,
-        b,
-        options={"axis": axes[0]},
-        shape=v.shape,
-    )
-
-
-def scalar_product(v: Node) -> tuple[Node, Node, tuple[int, ...]] | None:
-    """(a, b, axes) of Σ a·b over one axis."""
-    if v.op == "reduce_sum" and v.args[0].op in ("mul", "square"):
-        a, b = (v.args[0].args * 2)[:2]
-        axes = tuple(v.params["axes"])
-        return (a, b, axes) if a.shape == b.shape and len(axes) == 1 else None
-    if v.op == "dot_general":
-        a, b = v.args
-        if len(a.shape) == len(b.shape) == 1:
-            return a, b, (0,)
-    return None
-
-
-def angle(xs: Expressions, v: Node) -> Node | None:
-    """arccos of the scalar product of two normalised vectors."""
-    inner = v.args[0]
-    while inner.op in ("max", "min", "clamp") and any(
-        n.known is not None for n in inner.args
-    ):
-        inner = next(n for n in inner.args if n.known is None)
-    if inner.op == "div":
-        found = _cosine(xs, inner)
-        if found is not None:
-            a, b = found.args
-            axis = found.params["axis"]
-            return xs.call(
-                "angle",
-                f.stable("angle"),
-                a,
-                b,
-                options={"axis": axis},
-                shape=v.shape,
-            )
-    found = scalar_product(inner)
-    if found is None:
-        return None
-    a, b, axes = found
-    unit = [_unit(xs, n) for n in (a, b)]
-    if None in unit:
-        return None
-    p, q = (n for n in unit if n is not None)
-    return xs.call(
-        "angle", f.stable("angle"), p, q, options={"axis": axes[0]}, shape=v.shape
-    )
-
-
-def _unit(xs: Expressions, u: Node) -> Node | None:
-    """x of a value that is x/|x|."""
-    if u.op in ("mul", "div"):
-        found = _normalised(xs, u)
-        if found is not None:
-            return found.args[0]
-    return None
+    between = cancelling(xs, a)
+    found = None if between is None else root_of_distances(xs, between)
+    return found or norm_of(xs, v)
 
 
 def power(xs: Expressions, v: Node) -> Node | None:
@@ -377,8 +223,8 @@ def power(xs: Expressions, v: Node) -> Node | None:
 
 
 FORMS = (
-    _cosine,
-    _normalised,
+    cosine,
+    normalised,
     removable,
     _tanh,
     _bose,

@@ -46,10 +46,7 @@ def power_over_exponent(x: Any, t: Any, d: Any = None) -> Any:
     """(xᵗ − 1)/t; `d` is x − 1, if that is known without cancellation."""
     positive = x > 0
     safe = jnp.where(positive, x, 1.0)
-    if d is None:
-        L = jnp.log(safe)
-    else:
-        L = jnp.log1p(jnp.where(positive, d, 0.0))
+    L = jnp.log(safe) if d is None else jnp.log1p(jnp.where(positive, d, 0.0))
     near = positive & (jnp.abs(t * L) < 1)
     close = jnp.where(near, L, 0.0) * E(jnp.where(near, t * L, 0.0))
     base, power = jnp.where(near, 1.0, x), jnp.where(near, 1.0, t)

@@ -16,11 +16,12 @@ from . import functions as f
 from .difference import cancelling
 from .expression import Expressions, Node, origin
 from .facts import bounds, positive
-from .halves import accumulated
+from .halves import accumulated, scaled
+from .lengths import angle, scalar_product
 from .linear import emit, expanded
 from .logarithm import log_node, log_of, product
 from .oneplus import log_near_one
-from .quotient import angle, power, quotient, root, scalar_product
+from .quotient import power, quotient, root
 from .singular import empty_sum, entropy, masked
 
 
@@ -244,6 +245,10 @@ def _short(v: Node) -> str:
     return "a sum in sixteen bits stops growing after a few hundred terms"
 
 
+def _large(v: Node) -> str:
+    return "on the way to the result float16 overflows above 65504"
+
+
 def _angle(v: Node) -> str:
     return "the arccosine loses half of the digits near 0 and π"
 
@@ -257,15 +262,15 @@ def _product(v: Node) -> str:
 
 
 RULES: dict[str, tuple[tuple[Rule, Callable[[Node], str]], ...]] = {
-    "log": ((log, _product), (empty_sum, _empty)),
-    "log1p": ((log1p, _exponential),),
+    "log": ((log, _product), (scaled, _large), (empty_sum, _empty)),
+    "log1p": ((log1p, _exponential), (scaled, _large)),
     "add": ((cancelling, _cancels),),
     "sub": ((cancelling, _cancels),),
-    "mul": ((entropy, _zero), (quotient, _exponential)),
-    "div": ((quotient, _exponential),),
-    "sqrt": ((root, _square),),
-    "rsqrt": ((root, _square),),
-    "pow": ((power, _cancels),),
+    "mul": ((entropy, _zero), (quotient, _exponential), (scaled, _large)),
+    "div": ((quotient, _exponential), (scaled, _large)),
+    "sqrt": ((root, _square), (scaled, _large)),
+    "rsqrt": ((root, _square), (scaled, _large)),
+    "pow": ((power, _cancels), (scaled, _large)),
     "acos": ((angle, _angle),),
     "atanh": ((inverse, _exponential),),
     "asinh": ((inverse, _exponential),),
@@ -277,7 +282,7 @@ RULES: dict[str, tuple[tuple[Rule, Callable[[Node], str]], ...]] = {
 
 
 #: Rules that round otherwise than the function that they replace.
-CHANGING = (cancelling, entropy, root, power, log, log1p, inverse, accumulated)
+CHANGING = (cancelling, entropy, root, power, log, log1p, inverse, accumulated, scaled)
 
 
 # -- What is refused, and what to do instead -------------------------------------------

@@ -11,6 +11,7 @@ the limit, where arithmetic gives 0·(−∞).
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 from . import functions as f
 from .expression import MOVES, Expressions, Node, origin
@@ -115,13 +116,13 @@ def _improved(xs: Expressions, node: Node) -> bool:
     return form is not None and form.node.op not in ("xlogx", "xlogy", "where")
 
 
-def again(xs: Expressions, node: Node, args: list[Node]) -> Node:
+def again(xs: Expressions, node: Node, args: list[Node], dtype: Any = None) -> Node:
     """The same operation on other operands of the same shapes."""
     return xs.node(
         node.op + "'",
         [xs.spread(a, b.shape) for a, b in zip(args, node.args, strict=True)],
         shape=node.shape,
-        dtype=node.dtype,
+        dtype=node.dtype if dtype is None else dtype,
         key=("again", node.id),
         params=node.params,
         equation=node.equation,
