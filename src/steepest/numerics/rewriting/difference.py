@@ -21,7 +21,7 @@ Reference: Higham (2002), Accuracy and Stability of Numerical Algorithms, §§1.
 import math
 from collections.abc import Iterator
 
-from . import functions as f
+from . import functions as f, ratios
 from .distances import squared_distances
 from .expression import Expressions, Node, origin
 from .facts import bounds, varies
@@ -173,6 +173,7 @@ FUNCTIONS = {
     "tanh": ("difference_of_tanh", f.difference_of_tanh),
     "logistic": ("difference_of_sigmoids", f.difference_of_sigmoids),
     "cbrt": ("difference_of_roots", f.difference_of_roots),
+    "lgamma": ("difference_of_gammaln", ratios.difference_of_gammaln),
 }
 
 

@@ -21,7 +21,8 @@ from .compute import compute, fit
 from .expression import Expressions, Node
 from .functions import WIDE
 from .halves import SHORT
-from .rules import Form, Refusal, improve, refuse
+from .refusals import Refusal, refuse
+from .rules import Form, improve
 
 
 SHORT_SUM = "a sum in sixteen bits stops moving once what is added is below half a unit"

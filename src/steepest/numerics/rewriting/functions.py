@@ -255,6 +255,10 @@ def weighted_softmax(x: Any, w: Any, *, axis: Any) -> Any:
     return e / jnp.sum(e, axis=axis, keepdims=True)
 
 
+def at_most_zero(x: Any) -> Any:
+    return x <= 0
+
+
 def is_zero(x: Any) -> Any:
     return x == 0
 

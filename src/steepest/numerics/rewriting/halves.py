@@ -9,7 +9,7 @@ computed in float32 from where it was small, and rounded once (`scaled`).
 Constants are those that the program holds, rounded to its format.
 """
 
-import functools
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -128,15 +128,22 @@ def _again(xs: Expressions, a: Node, args: list[Node]) -> Node:
 
 def _product(xs: Expressions, a: Node) -> Node:
     """A product of matrices, accumulated and left in float32."""
-    fun = functools.partial(
-        lax.dot_general,
-        dimension_numbers=a.params["dimension_numbers"],
-        precision=a.params["precision"],
-        preferred_element_type=jnp.float32,
-    )
+    options = {k: a.params[k] for k in ("dimension_numbers", "precision")}
+
+    def fun(p: Any, q: Any) -> Any:
+        wide = jnp.float64 if p.dtype == jnp.float64 else jnp.float32
+        return lax.dot_general(p, q, preferred_element_type=wide, **options)
+
     dims = str(a.params["dimension_numbers"])
-    options = {"key": ("wide", dims), "shape": a.shape, "dtype": jnp.dtype("float32")}
-    return xs.node("dot_general", a.args, **options, params=a.params, fun=fun)
+    return xs.node(
+        "dot_general",
+        a.args,
+        shape=a.shape,
+        dtype=jnp.dtype("float32"),
+        key=("wide", dims),
+        params=a.params,
+        fun=fun,
+    )
 
 
 def rounded(xs: Expressions, wide: Node, dtype: object) -> Node:

@@ -92,43 +92,56 @@ def fraction(v: Node) -> tuple[list[Node], list[Node]]:
 Length = tuple[Node, tuple[int, ...]]
 
 
-def lengths(node: Node) -> list[Length] | None:
-    """(x, axes) of each factor |x| of a value that is a product of them."""
+def lengths(node: Node) -> tuple[list[Length], float] | None:
+    """The (x, axes) of the factors |x| of a value that is k·Π|x|, or over it; and k."""
     below = origin(node, MOVED)
     if below.op not in ("sqrt", "rsqrt"):
         return None
-    parts = []
-    for factor in fraction(origin(below.args[0], MOVED))[0]:
+    inner, parts, k = origin(below.args[0], MOVED), [], 1.0
+    whole = squares(inner)
+    above, under = fraction(inner) if whole is None else ([inner], [])
+    for factor in above:
         found = squares(origin(factor, MOVED))
-        if found is None or not math.isclose(found[2], 1):
-            return None
+        if found is None:
+            c = factor.known
+            if c is None or c <= 0:
+                return None
+            k *= c
+            continue
         parts.append((found[0], _axes(found[1])))
-    return parts
+        k *= found[2]
+    for factor in under:
+        if factor.known is None or factor.known <= 0:
+            return None
+        k /= factor.known
+    return (parts, math.sqrt(k)) if below.op == "sqrt" else (parts, 1 / math.sqrt(k))
 
 
 def normalised(xs: Expressions, v: Node) -> Node | None:
-    """x/|x|, x·rsqrt(Σx²)."""
+    """x/|x|, x·rsqrt(Σx²), also with a number in the root."""
     pairs = [(v.args[0], v.args[1], "sqrt")] if v.op == "div" else []
     if v.op == "mul":
         (a, b) = v.args
         pairs = [(a, b, "rsqrt"), (b, a, "rsqrt")]
     for x, length, root in pairs:
         found = lengths(length)
-        if found is None or len(found) != 1 or origin(length, MOVED).op != root:
+        if found is None or len(found[0]) != 1 or origin(length, MOVED).op != root:
             continue
-        y, axes = found[0]
+        (y, axes), k = found[0][0], found[1]
         if y is not x or x.shape != v.shape:
             continue
-        if any(varies(length, k) for k in axes if length.shape):
+        if any(varies(length, a) for a in axes if length.shape):
             continue
-        return xs.call("normalise", f.stable("normalise"), x, options={"axis": axes})
+        k = 1 / k if root == "sqrt" else k
+        out = xs.call("normalise", f.stable("normalise"), x, options={"axis": axes})
+        return out if math.isclose(k, 1) else xs.scale(out, k)
     return None
 
 
 def unit(xs: Expressions, u: Node) -> Node | None:
     """x of a value that is x/|x|."""
     found = normalised(xs, u) if u.op in ("mul", "div") else None
-    return None if found is None else found.args[0]
+    return found.args[0] if found is not None and found.op == "normalise" else None
 
 
 Pair = tuple[Node, Node, tuple[int, ...]]
@@ -164,9 +177,9 @@ def pair(xs: Expressions, v: Node) -> Pair | None:
     parts: list[Length] = []
     for node in below:
         more = lengths(node)
-        if more is None:
+        if more is None or not math.isclose(more[1], 1):
             return None
-        parts += more
+        parts += more[0]
     if len(parts) != 2 or any(own != axes for _, own in parts):
         return None
     return found if {x.id for x, _ in parts} == {a.id, b.id} else None

@@ -22,10 +22,10 @@ References
 import math
 from typing import NamedTuple
 
-from . import functions as f
+from . import functions as f, ratios
 from .expression import MOVES, Expressions, Node, origin
 from .facts import bounds, share, varies
-from .linear import Linear, atom, emit, expanded
+from .linear import Linear, atom, difference, emit, expanded
 
 
 class Product(NamedTuple):
@@ -102,6 +102,8 @@ def _product(xs: Expressions, v: Node) -> Product:
 def _quotient(xs: Expressions, v: Node) -> Product | None:
     a, b = v.args
     E = _softmax(xs, v)
+    if E is None:
+        E = _entry_of_softmax(xs, v)
     if E is not None:
         return Product(E=E, exps=1)
     below = origin(b)
@@ -150,6 +152,31 @@ def _softmax(xs: Expressions, v: Node) -> Linear | None:
             xs.call("log_softmax", f.masked_log_softmax, u, mask, options=options)
         )
     return atom(xs.call("log_softmax", f.log_softmax, u, options=options))
+
+
+PICKS = frozenset(("slice", "squeeze", "reshape", "gather", "dynamic_slice"))
+
+
+def _entry_of_softmax(xs: Expressions, v: Node) -> Linear | None:
+    """e[i] / Σ e, entries of a whole array over the sum of it."""
+    a, total = v.args[0], origin(v.args[1])
+    if total.op != "reduce_sum" or total.shape or a.op not in PICKS:
+        return None
+    whole, path = a, []
+    while whole.op in PICKS and safe_move(whole) and whole is not total.args[0]:
+        path.append(whole)
+        whole = whole.args[0]
+    if whole is not total.args[0]:
+        return None
+    p = product(xs, whole)
+    if not p.exps or p.rest:
+        return None
+    axes = tuple(range(len(whole.shape)))
+    u = unshifted(emit(xs, p.E, whole), axes)
+    out = xs.call("log_softmax", f.log_softmax, u, options={"axis": _axis(axes)})
+    for like in reversed(path):
+        out = xs.move(like, out)
+    return atom(out)
 
 
 def temperature(
@@ -579,7 +606,7 @@ def log_node(xs: Expressions, lin: Linear, like: Node) -> Node:
 
 def exp_of(xs: Expressions, lin: Linear, like: Node) -> Node:
     """exp of a combination, by the function that has no logarithm in it."""
-    lin = reflect(xs, simplify(xs, lin))
+    lin = _gammas(xs, reflect(xs, simplify(xs, lin)))
     ratio = _mills(xs, lin)
     if ratio is not None:
         return ratio
@@ -599,6 +626,21 @@ def exp_of(xs: Expressions, lin: Linear, like: Node) -> Node:
         if whole is not None:
             return xs.scale(whole, math.exp(lin.constant))
     return xs.unary("exp", emit(xs, lin, like))
+
+
+def _gammas(xs: Expressions, lin: Linear) -> Linear:
+    """log Γ(a) − log Γ(b) as one function of the difference of a and b."""
+    gammas = [(n, c) for n, c in lin.terms if n.op == "lgamma"]
+    for p, c in gammas:
+        for q, e in gammas:
+            a, b = p.args[0], q.args[0]
+            d = difference(xs, a, b) if c == -e == 1 else None
+            if d is not None and a.shape == b.shape == p.shape:
+                fun = ratios.difference_of_gammaln
+                args = (a, b, xs.spread(emit(xs, d, a), a.shape))
+                out = xs.call("difference_of_gammaln", fun, *args)
+                return _gammas(xs, lin.without(p, q).plus(atom(out)))
+    return lin
 
 
 def _mills(xs: Expressions, lin: Linear) -> Node | None:

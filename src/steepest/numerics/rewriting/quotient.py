@@ -4,7 +4,8 @@
     (a − b)/(a + b)                 tanh((L_a − L_b)/2)
     a/(a − b), b/(a − b)            −n(L_b − L_a), n(L_a − L_b), n(u) = 1/(e^u − 1)
     (e^u − 1)/u, sin u / u          the functions with the point 0 filled in (`removable`)
-    √Σx², x/√Σx², a·b/(|a||b|)      norm, normalise, cosine_similarity
+    √Σx², x/√Σx², a·b/(|a||b|)      (`lengths`)
+    (Πx)ᵗ, Πx/ΣΠx, xⁿ/(xⁿ + kⁿ)     (`products`)
     (1 + d)ᵗ                        exp(t·log1p d)
 
 A quotient is risky where numerator and denominator can overflow together, or vanish
@@ -32,6 +33,7 @@ from .logarithm import (
     simplify,
 )
 from .oneplus import minus
+from .products import power_of_product, share_of_powers, share_of_products
 from .removable import removable
 
 
@@ -202,6 +204,9 @@ def root(xs: Expressions, v: Node) -> Node | None:
         return factors(xs, p, v)
     if v.op != "sqrt":
         return None
+    whole = power_of_product(xs, v)
+    if whole is not None:
+        return whole
     between = cancelling(xs, a)
     found = None if between is None else root_of_distances(xs, between)
     return found or norm_of(xs, v)
@@ -210,6 +215,9 @@ def root(xs: Expressions, v: Node) -> Node | None:
 def power(xs: Expressions, v: Node) -> Node | None:
     """(1 + d)ᵗ for exponents that may be large; powers of exponentials."""
     base, t = v.args
+    whole = power_of_product(xs, v)
+    if whole is not None:
+        return whole
     if product(xs, base).exps and product(xs, v).exps:
         low, high = bounds(xs, base)
         if low <= 0 or high == math.inf:
@@ -228,6 +236,8 @@ FORMS = (
     removable,
     _tanh,
     _bose,
+    share_of_powers,
+    share_of_products,
     _softmax,
     _weighted,
     _exponentials,

@@ -12,17 +12,24 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from . import functions as f
+from . import functions as f, ratios
 from .difference import cancelling
 from .expression import Expressions, Node, origin
 from .facts import bounds, positive
 from .halves import accumulated, scaled
-from .lengths import angle, scalar_product
+from .lengths import angle
 from .linear import emit, expanded
 from .logarithm import log_node, log_of, product
 from .oneplus import log_near_one
+from .products import log_one_plus_square
 from .quotient import power, quotient, root
-from .singular import empty_sum, entropy, masked
+from .singular import (
+    empty_sum,
+    entropy,
+    masked,
+    masked_product,
+    root_of_positive_part,
+)
 
 
 class Form(NamedTuple):
@@ -30,13 +37,6 @@ class Form(NamedTuple):
 
     node: Node
     why: str
-
-
-class Refusal(NamedTuple):
-    """A risk that no other form of the same function removes."""
-
-    reason: str
-    advice: str
 
 
 Rule = Callable[[Expressions, Node], Node | None]
@@ -59,7 +59,7 @@ def _improve(xs: Expressions, v: Node) -> Form | None:
             continue
         found = rule(xs, v)
         if found is not None and found is not v:
-            return Form(found, why(v))
+            return Form(found, BECAUSE.get(_head(found), why)(v))
     return None
 
 
@@ -80,7 +80,7 @@ def log(xs: Expressions, v: Node) -> Node | None:
         if low <= 0 or high == math.inf:
             return log_node(xs, L, v)
         return None
-    return _log_of_product(xs, a) or log_near_one(xs, a)
+    return _log_of_product(xs, a) or log_one_plus_square(xs, v) or log_near_one(xs, a)
 
 
 def log_of_apart(xs: Expressions, a: Node) -> Node:
@@ -99,7 +99,7 @@ def _log_of_product(xs: Expressions, a: Node) -> Node | None:
     inner = origin(a, frozenset(("reshape", "squeeze", "broadcast_in_dim", "copy")))
     absolute = inner.op == "abs"
     whole = inner.args[0] if absolute else inner
-    if inner is not a and inner.op not in ("reduce_prod", "det"):
+    if inner is not a and whole.op not in ("reduce_prod", "det"):
         return None
     out = None
     if whole.op == "reduce_prod":
@@ -108,6 +108,9 @@ def _log_of_product(xs: Expressions, a: Node) -> Node | None:
         options = {"axis": tuple(whole.params["axes"])}
         (x,) = whole.args
         out = xs.call(name, fun, x, options=options, shape=whole.shape)
+    elif whole.op == "cumprod" and inner is a:
+        options = {k: whole.params[k] for k in ("axis", "reverse")}
+        return xs.call("log_cumprod", ratios.log_cumprod, *whole.args, options=options)
     elif whole.op == "det":
         name = "log_abs_determinant" if absolute else "log_determinant"
         fun = f.log_abs_determinant if absolute else f.log_determinant
@@ -141,8 +144,10 @@ def _log_of_product(xs: Expressions, a: Node) -> Node | None:
 def log1p(xs: Expressions, v: Node) -> Node | None:
     """log1p(e^x), log1p(−σ(x)): the logarithm of 1 + a as a whole."""
     a = v.args[0]
+    if a.op == "expm1":
+        return a.args[0]
     if not product(xs, a).exps:
-        return None
+        return log_one_plus_square(xs, v)
     whole = xs.add(xs.number(1.0, a), a)
     L = log_of(xs, whole)
     low, high = bounds(xs, whole)
@@ -261,16 +266,54 @@ def _product(v: Node) -> str:
     )
 
 
+def _powers(v: Node) -> str:
+    high = float(jnp.finfo(v.dtype).max)
+    return (
+        f"a power or product overflows above {high:.1e}, or vanishes, before the rest"
+    )
+
+
+def _removable(v: Node) -> str:
+    return "at 0 the quotient is 0/0, and near it nothing but rounding is divided"
+
+
+def _head(form: Node) -> str:
+    """The function that a form is, without a factor, a sign or what is added to it."""
+    while form.op in ("mul", "neg", "add", "sub") and form.equation is None:
+        free = [a for a in form.args if a.known is None]
+        if len(free) != 1:
+            return form.op
+        form = free[0]
+    return form.op
+
+
+#: Why, where the form tells more than the operation that it stands for.
+BECAUSE: dict[str, Callable[[Node], str]] = {
+    **dict.fromkeys(("normalise", "cosine_similarity", "log1p_square"), _square),
+    **dict.fromkeys(
+        ("share_of_powers", "share_of_products", "power_of_product"), _powers
+    ),
+    **dict.fromkeys(("log_product", "log_abs_product", "log_cumprod"), _powers),
+    **dict.fromkeys(("expm1_over_x", "sinc", "tanh_over_x", "sinh_over_x"), _removable),
+    **dict.fromkeys(("log1p_over_x", "power_over_exponent"), _removable),
+}
+
+
 RULES: dict[str, tuple[tuple[Rule, Callable[[Node], str]], ...]] = {
     "log": ((log, _product), (scaled, _large), (empty_sum, _empty)),
     "log1p": ((log1p, _exponential), (scaled, _large)),
     "add": ((cancelling, _cancels),),
     "sub": ((cancelling, _cancels),),
-    "mul": ((entropy, _zero), (quotient, _exponential), (scaled, _large)),
+    "mul": (
+        (entropy, _zero),
+        (masked_product, _singular),
+        (quotient, _exponential),
+        (scaled, _large),
+    ),
     "div": ((quotient, _exponential), (scaled, _large)),
-    "sqrt": ((root, _square), (scaled, _large)),
+    "sqrt": ((root_of_positive_part, _singular), (root, _square), (scaled, _large)),
     "rsqrt": ((root, _square), (scaled, _large)),
-    "pow": ((power, _cancels), (scaled, _large)),
+    "pow": ((root_of_positive_part, _singular), (power, _cancels), (scaled, _large)),
     "acos": ((angle, _angle),),
     "atanh": ((inverse, _exponential),),
     "asinh": ((inverse, _exponential),),
@@ -282,80 +325,16 @@ RULES: dict[str, tuple[tuple[Rule, Callable[[Node], str]], ...]] = {
 
 
 #: Rules that round otherwise than the function that they replace.
-CHANGING = (cancelling, entropy, root, power, log, log1p, inverse, accumulated, scaled)
-
-
-# -- What is refused, and what to do instead -------------------------------------------
-
-
-def refuse(xs: Expressions, v: Node) -> Refusal | None:
-    """A risk of `v` that cannot be rewritten without changing the function."""
-    rule = REFUSALS.get(v.op)
-    return None if rule is None or v.equation is None else rule(xs, v)
-
-
-def _clipped(xs: Expressions, v: Node) -> Refusal | None:
-    a = v.args[0]
-    if a.op in ("max", "min", "clamp"):
-        inner = a
-        while inner.op in ("max", "min", "clamp"):
-            free = [n for n in inner.args if n.known is None]
-            if len(free) != 1:
-                return None
-            inner = free[0]
-        if log_of(xs, inner) is not None:
-            return Refusal(
-                "the argument is clipped, so that its logarithm is another function",
-                "take the logarithm from the scores, without the clip",
-            )
-    if a.op == "add" and any((n.known or 0) > 0 for n in a.args):
-        p = next(n for n in a.args if n.known is None or n.known <= 0)
-        if log_of(xs, p) is not None and 0 < max(n.known or 0 for n in a.args) < 1e-3:
-            return Refusal(
-                "a small number is added to the argument: finite, but biased",
-                "take the logarithm from the scores, without the addition",
-            )
-    return None
-
-
-def _scaled(xs: Expressions, v: Node) -> Refusal | None:
-    a, b = v.args
-    below = origin(b)
-    if below.op in ("reduce_max", "reduce_sum") and b.known is None:
-        source = origin(below.args[0])
-        source = origin(source.args[0]) if source.op == "abs" else source
-        if source is origin(a) and bounds(xs, b)[0] <= 0 <= bounds(xs, b)[1]:
-            return Refusal(
-                "the scale can be 0, where the quotient has no limit",
-                "say what the result is there: where(s > 0, x / where(s > 0, s, 1), 0)",
-            )
-    return None
-
-
-def _arccosine(xs: Expressions, v: Node) -> Refusal | None:
-    inner = v.args[0]
-    while inner.op in ("max", "min", "clamp"):
-        inner = next((n for n in inner.args if n.known is None), inner.args[0])
-    if scalar_product(inner) is None:
-        return None
-    return Refusal(
-        "the arccosine of a scalar product is the angle only between unit vectors",
-        "use steepest.numerics.stable.angle(u, v)",
-    )
-
-
-def _lost_constant(xs: Expressions, v: Node) -> Refusal | None:
-    if v.dtype == jnp.float16 and any(n.known == 0 for n in v.args):
-        return Refusal(
-            "the constant that is added is 0 in float16",
-            "use a constant of at least 6e-8, or compute in float32",
-        )
-    return None
-
-
-REFUSALS: dict[str, Callable[[Expressions, Node], Refusal | None]] = {
-    "log": _clipped,
-    "div": _scaled,
-    "acos": _arccosine,
-    "add": _lost_constant,
-}
+CHANGING = (
+    cancelling,
+    entropy,
+    masked_product,
+    root_of_positive_part,
+    root,
+    power,
+    log,
+    log1p,
+    inverse,
+    accumulated,
+    scaled,
+)

@@ -13,10 +13,10 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from . import functions as f
+from . import functions as f, ratios
 from .expression import MOVES, Expressions, Node, origin
 from .facts import Bounds, bounds
-from .linear import expanded
+from .linear import emit, expanded
 from .logarithm import log_of
 
 
@@ -180,8 +180,12 @@ def entropy(xs: Expressions, v: Node) -> Node | None:
             b = other.args[0]
             if bounds(xs, b)[0] > 0 or log_of(xs, b) is not None:
                 continue
-            if b.op in ("add", "sub") and expanded(xs, b).constant:
-                continue  # 1 − p, p + ε: not a probability by itself
+            if b.op in ("add", "sub"):
+                lin = expanded(xs, b)
+                if lin.constant == 1 and lin.terms:
+                    return _xlog1py(xs, a, b, emit(xs, lin._replace(constant=0.0), b))
+                if lin.constant:
+                    continue  # p + ε is never 0
             return _xlogy(xs, a, b)
         if other.op in ("sub", "add"):
             found = _relative(xs, a, other)
@@ -194,6 +198,41 @@ def _xlogy(xs: Expressions, a: Node, b: Node) -> Node:
     if a is b:
         return xs.call("xlogx", f.stable("xlogx"), a)
     return xs.call("xlogy", f.stable("xlogy"), a, b)
+
+
+def _xlog1py(xs: Expressions, a: Node, b: Node, d: Node) -> Node:
+    """a·log b with b = 1 + d."""
+    if a is b:
+        return xs.call("xlogx_near_one", ratios.xlogx_near_one, d)
+    return xs.call("xlog1py", ratios.xlog1py, a, d)
+
+
+def masked_product(xs: Expressions, v: Node) -> Node | None:
+    """mask · f(u) with a pole of f where the mask is 0: selected, not multiplied."""
+    if v.op != "mul" or not v.floating:
+        return None
+    for mask, branch in (v.args, v.args[::-1]):
+        chosen = origin(mask, frozenset(("convert_element_type",)))
+        if chosen is mask or chosen.dtype != bool or chosen.shape != v.shape:
+            continue
+        guarded = _guarded(xs, branch, chosen, hidden=False)
+        if guarded is not branch:
+            return xs.select(chosen, xs.number(0.0, v), guarded)
+    return None
+
+
+def root_of_positive_part(xs: Expressions, v: Node) -> Node | None:
+    """√max(u, 0) and max(u, 0)ᵗ, of which the slope where u is negative is 0·∞."""
+    t = 0.5 if v.op == "sqrt" else v.args[1].known
+    base = v.args[0]
+    if t is None or not 0 < t < 1 or base.shape != v.shape:
+        return None
+    if base.op != "max" or not any(n.known == 0 for n in base.args):
+        return None
+    u = next(n for n in base.args if n.known != 0)
+    hidden = xs.call("at_most_0", f.at_most_zero, u, dtype=bool)
+    inner = again(xs, v, [xs.select(hidden, u, xs.number(1.0, u)), *v.args[1:]])
+    return xs.select(hidden, inner, xs.number(0.0, v))
 
 
 def _relative(xs: Expressions, a: Node, other: Node) -> Node | None:
