@@ -11,7 +11,7 @@ variance.
 """
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from . import functions as f
 from .expression import Expressions, Node, origin
@@ -146,7 +146,9 @@ def _pairs(
     if node.op != "dot_general" or len(node.shape) != 2:
         return None
     ((ca, cb), (ba, bb)) = node.params["dimension_numbers"]
-    x, y = node.args
+    (x, ca), (y, cb) = (
+        _upright(n, c) for n, c in zip(node.args, (ca, cb), strict=True)
+    )
     if ba or bb or len(ca) != 1 or len(x.shape) != 2 or len(y.shape) != 2:
         return None
     if not _close(p * x.shape[ca[0]], size):
@@ -156,11 +158,19 @@ def _pairs(
         return None
     if varies(b, 0):
         first, second = second, first
-    ca, cb = int(ca[0]), int(cb[0])
+    ca, cb = ca[0], cb[0]
     if (first.x, first.axes) != (x, (ca,)) or (second.x, second.axes) != (y, (cb,)):
         return None
     options = {"contract": (ca, cb)}
     return xs.call("covariance", f.covariance, x, y, options=options, shape=node.shape)
+
+
+def _upright(x: Node, axes: Any) -> tuple[Node, tuple[int, ...]]:
+    """A matrix that is transposed, and its axes, as it was before."""
+    while x.op == "transpose":
+        axes = tuple(x.params["permutation"][k] for k in axes)
+        x = x.args[0]
+    return x, tuple(map(int, axes))
 
 
 def windows(xs: Expressions, lin: Linear, v: Node) -> Found | None:

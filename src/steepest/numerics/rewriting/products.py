@@ -9,6 +9,7 @@ them does not.
 """
 
 import math
+from typing import Any
 
 from . import ratios
 from .expression import Expressions, Node, origin
@@ -61,14 +62,23 @@ def share_of_powers(xs: Expressions, v: Node) -> Node | None:
     p, q = _power(xs, mine), _power(xs, other)
     if p is None or q is None or not (p[1] or q[1]):
         return None
-    n = p[1] or q[1]
-    if ((p[1] or n) is not n or (q[1] or n) is not n) and p[1] != q[1]:
+    if isinstance(p[1] or q[1], Node) and not {1, None} >= {p[0].known, q[0].known}:
         return None
-    x, k = (xs.spread(a, v.shape) for a in (p[0], q[0]))
+    n = p[1] or q[1]
+    if p[1] and q[1] and p[1] != q[1]:
+        return None
+    x, k = (xs.spread(_base(xs, a, n), v.shape) for a in (p[0], q[0]))
     if isinstance(n, Node):
         return xs.call("share_of_powers", ratios.share_of_powers, x, k, n)
     options = {"n": n}
     return xs.call("share_of_powers", ratios.share_of_powers, x, k, options=options)
+
+
+def _base(xs: Expressions, a: Node, n: Any) -> Node:
+    """a, or the number of which it is the power."""
+    if a.known is None or a.known == 1:
+        return a
+    return xs.const(a.known ** (1 / n), a.shape, a.dtype)
 
 
 def _same(a: Node, b: Node) -> bool:
@@ -76,9 +86,9 @@ def _same(a: Node, b: Node) -> bool:
 
 
 def _power(xs: Expressions, v: Node) -> tuple[Node, int | float | Node | None] | None:
-    """(x, n) of xⁿ; n is None for the number 1, a power of any exponent."""
-    if v.known == 1:
-        return v, None
+    """(x, n) of xⁿ; n is None for a positive number, a power of any exponent."""
+    if v.known is not None:
+        return (v, None) if v.known > 0 else None
     if v.op == "square":
         return v.args[0], 2
     if v.op == "integer_pow" and v.params["y"] > 1:

@@ -1,13 +1,14 @@
 """Functions over their argument, with the point 0 filled in, and divided differences.
 
     log1p(x)/x = 1/E(log1p x)          E(u) = (e^u − 1)/u
-    tanh x / x = 2E(−2x)/(1 + e^(−2x)) sinh x / x = e^(−x)·E(2x)
+    sin x / x, tanh x / x, sinh x / x  their series in x² near 0
     (xᵗ − 1)/t = log x · E(t·log x)    (1 − rⁿ)/(1 − r) = 1 + r + … + rⁿ⁻¹
     (e^a − e^b)/(a − b) = e^a·E(b − a) (log a − log b)/(a − b) = log1p(d/b)/d
 
 E has all its derivatives at 0, and so have these.
 """
 
+import math
 from functools import partial
 from typing import Any
 
@@ -17,15 +18,22 @@ from jax import lax
 from jax.scipy.special import gammaln
 
 from .. import stable
-from ..stable._forms import along, divide
+from ..stable._forms import along, divide, horner
 
 
 E = stable.expm1_over_x
 
 
+def _series(s: Any, first: int) -> Any:
+    """Σ sᵏ/(2k + first)!: sinh x/x and cosh x of s = x², first = 1 and 0."""
+    return horner([1 / math.factorial(2 * k + first) for k in range(11)], s)
+
+
 def sinc(x: Any) -> Any:
     """sin x / x."""
-    return jnp.sinc(x / jnp.pi)
+    near = jnp.abs(x) < 1
+    y, far = jnp.where(near, x, 0.0), jnp.where(near, 1.0, x)
+    return jnp.where(near, _series(-y * y, 1), jnp.sin(far) / far)
 
 
 def log1p_over_x(x: Any) -> Any:
@@ -37,14 +45,14 @@ def log1p_over_x(x: Any) -> Any:
 
 def tanh_over_x(x: Any) -> Any:
     near = jnp.abs(x) < 1
-    y, far = jnp.where(near, -2 * x, 0.0), jnp.where(near, 1.0, x)
-    return jnp.where(near, 2 * E(y) / (1 + jnp.exp(y)), jnp.tanh(far) / far)
+    y, far = jnp.where(near, x * x, 0.0), jnp.where(near, 1.0, x)
+    return jnp.where(near, _series(y, 1) / _series(y, 0), jnp.tanh(far) / far)
 
 
 def sinh_over_x(x: Any) -> Any:
     near = jnp.abs(x) < 1
-    y, far = jnp.where(near, x, 0.0), jnp.where(near, 1.0, x)
-    return jnp.where(near, jnp.exp(-y) * E(2 * y), jnp.sinh(far) / far)
+    y, far = jnp.where(near, x * x, 0.0), jnp.where(near, 1.0, x)
+    return jnp.where(near, _series(y, 1), jnp.sinh(far) / far)
 
 
 @jax.custom_jvp

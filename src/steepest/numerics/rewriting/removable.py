@@ -41,7 +41,7 @@ def removable(xs: Expressions, v: Node) -> Node | None:
     found = _over(xs, a, b) or _slope(xs, a, b)
     if found is not None:
         return found
-    below = None if a.known is not None else _over(xs, b, a)
+    below = None if a.known is not None else _over(xs, b, a) or _slope(xs, b, a)
     if below is None:
         return None
     one = xs.number(1.0, v)
