@@ -26,9 +26,10 @@ from .distances import squared_distances
 from .expression import Expressions, Node, origin
 from .facts import bounds, varies
 from .linear import Linear, difference, emit, expanded
-from .logarithm import log_of, unshifted
+from .logarithm import log_of
 from .moments import covariance, variance, windows
 from .oneplus import minus
+from .softmaxes import unshifted
 
 
 Found = tuple[Node, Linear]  # a node for the part that cancels, and what is left

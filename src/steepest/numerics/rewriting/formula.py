@@ -1,8 +1,10 @@
 """Expressions as a reader would write them: log(softmax(x)), not five primitives."""
 
 from .engine import Change
+from .exponential import exp_of
 from .expression import MOVES, Expressions, Node, origin
-from .logarithm import exp_of, is_softmax, product
+from .logarithm import product
+from .softmaxes import is_softmax
 
 
 LETTERS = "xyzuvwabcdpqrst"

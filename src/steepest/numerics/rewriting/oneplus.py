@@ -15,11 +15,13 @@ and log(1 + d) = log1p d.
 import math
 
 from . import functions as f, ratios
+from .exponential import exp_of, log_node
 from .expression import MOVES, Expressions, Node
 from .facts import bounds
 from .lengths import one_minus_cosine
 from .linear import difference, emit, expanded
-from .logarithm import log_node, log_of, product, safe_move
+from .logarithm import log_of, product
+from .terms import safe_move
 
 
 def minus(xs: Expressions, v: Node, c: float, depth: int = 8) -> Node | None:
@@ -111,8 +113,6 @@ def _sigmoid_scaled(xs: Expressions, v: Node, c: float) -> Node | None:
     p = product(xs, v)
     if p.rest or len(p.E.terms) not in (1, 2) or p.E.constant:
         return None
-    from .logarithm import exp_of  # the value itself, by name
-
     whole = exp_of(xs, p.E, v)
     if whole.op != "sigmoid":
         return None

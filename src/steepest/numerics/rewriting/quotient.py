@@ -18,23 +18,17 @@ import math
 from . import functions as f
 from .difference import cancelling
 from .distances import root_of_distances
+from .exponential import exp_of
 from .expression import Expressions, Node
 from .facts import bounds, share
 from .lengths import cosine, norm_of, normalised
 from .linear import Linear, emit
-from .logarithm import (
-    Product,
-    exp_of,
-    is_softmax,
-    log_of,
-    product,
-    reflect,
-    rest_of,
-    simplify,
-)
+from .logarithm import Product, log_of, product, rest_of
 from .oneplus import minus
 from .products import power_of_product, share_of_powers, share_of_products
 from .removable import removable
+from .softmaxes import is_softmax
+from .terms import reflect, simplify
 
 
 def quotient(xs: Expressions, v: Node) -> Node | None:

@@ -14,12 +14,13 @@ import numpy as np
 
 from . import functions as f, ratios
 from .difference import cancelling
+from .exponential import log_node
 from .expression import Expressions, Node, origin
 from .facts import bounds, positive
 from .halves import accumulated, scaled
 from .lengths import angle
 from .linear import emit, expanded
-from .logarithm import log_node, log_of, product
+from .logarithm import log_of, product
 from .oneplus import log_near_one
 from .products import log_one_plus_square
 from .quotient import power, quotient, root
