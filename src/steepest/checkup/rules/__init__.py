@@ -2,6 +2,7 @@
 
 from ..rule import Rule
 from . import (
+    batches,
     data,
     generalisation,
     heads,
@@ -25,6 +26,7 @@ RULES: tuple[Rule, ...] = (
     *initial.RULES,
     *numerics.RULES,
     *precision.RULES,
+    *batches.RULES,
     *signal.RULES,
     *units.RULES,
     *step_size.RULES,
