@@ -321,3 +321,20 @@ def test_a_masked_branch_keeps_its_value_to_the_bit_and_has_a_gradient():
         jax.grad(stabilize(program))(x), [0, 1 + np.log(0.3), 0], rtol=1e-6
     )
     assert np.isnan(jax.grad(program)(x)).any()
+
+
+def attended(mask):
+    def fun(scores):
+        return jax.nn.softmax(jnp.where(mask(scores), scores, -jnp.inf), axis=-1)
+
+    return fun
+
+
+def test_a_mask_that_leaves_an_entry_in_every_row_is_no_risk():
+    scores = jnp.ones((2, 4, 4))
+    causal = attended(lambda s: jnp.tril(jnp.ones(s.shape[1:], bool)))
+    assert not stabilize(causal).rewrites(scores)
+    jax.jit(stabilize(causal))(scores)
+    strict = attended(lambda s: jnp.tril(jnp.ones(s.shape[1:], bool), -1))
+    assert stabilize(strict).rewrites(scores).applied  # its first row is empty
+    assert stabilize(attended(lambda s: s > 0)).rewrites(scores).applied

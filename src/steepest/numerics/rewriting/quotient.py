@@ -16,6 +16,7 @@ together; or where the denominator alone overflows, since the derivative of 1/b 
 import math
 
 from . import functions as f
+from .constant import some_in_each_row
 from .difference import cancelling
 from .distances import root_of_distances
 from .exponential import exp_of
@@ -59,9 +60,12 @@ def _softmax(xs: Expressions, v: Node) -> Node | None:
     if not is_softmax(xs, v) or _masked_by_library(v):
         return None
     lin = product(xs, v).E
-    if len(lin.terms) == 1 and len(lin.terms[0][0].args) == 2:
-        return factors(xs, product(xs, v), v)
-    return None
+    if len(lin.terms) != 1 or len(lin.terms[0][0].args) != 2:
+        return None
+    whole = lin.terms[0][0]
+    if whole.args[1].dtype == bool and some_in_each_row(whole.args[1], whole):
+        return None
+    return factors(xs, product(xs, v), v)
 
 
 def _masked_by_library(v: Node) -> bool:
