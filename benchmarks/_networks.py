@@ -20,8 +20,14 @@ class Network(NamedTuple):
     labels: Any
 
 
-def transformer(blocks: int = 6, width: int = 64, length: int = 32) -> Network:
-    """A causal language model: pre-norm blocks with attention and a GELU layer."""
+def transformer(
+    blocks: int = 6, width: int = 64, length: int = 32, naive: bool = False
+) -> Network:
+    """A causal language model: pre-norm blocks with attention and a GELU layer.
+
+    `naive` has softmax, log-softmax and norm written out, so that they overflow.
+    """
+    softmax = written_softmax if naive else jax.nn.softmax
     keys = iter(jax.random.split(jax.random.key(0), 8 * blocks + 4))
     dense = lambda m, n: jax.random.normal(next(keys), (m, n)) / m**0.5
     params = {
@@ -53,7 +59,7 @@ def transformer(blocks: int = 6, width: int = 64, length: int = 32) -> Network:
         q, k, v = map(split, (q, k, v))
         scores = q @ k.transpose(0, 1, 3, 2) / (width / heads) ** 0.5
         scores = jnp.where(jnp.tril(jnp.ones((n, n), bool)), scores, -jnp.inf)
-        mixed = jax.nn.softmax(scores, axis=-1) @ v
+        mixed = softmax(scores, axis=-1) @ v
         return mixed.transpose(0, 2, 1, 3).reshape(x.shape) @ p["out"]
 
     def loss(params: Any, x: Any, labels: Any) -> Any:
@@ -62,13 +68,16 @@ def transformer(blocks: int = 6, width: int = 64, length: int = 32) -> Network:
             h = h + attend(p, norm(h, p["norm1"]))
             h = h + jax.nn.gelu(norm(h, p["norm2"]) @ p["up"]) @ p["down"]
         logits = norm(h, jnp.ones(width)) @ params["head"]
-        picked = jnp.take_along_axis(
-            jax.nn.log_softmax(logits), labels[..., None], axis=-1
-        )
-        return -picked.mean()
+        logs = jnp.log(softmax(logits)) if naive else jax.nn.log_softmax(logits)
+        return -jnp.take_along_axis(logs, labels[..., None], axis=-1).mean()
 
     tokens = jax.random.randint(jax.random.key(1), (4, length + 1), 0, 100)
     return Network(loss, params, jax.nn.one_hot(tokens[:, :-1], 100), tokens[:, 1:])
+
+
+def written_softmax(x: Any, axis: int = -1) -> Any:
+    e = jnp.exp(x)
+    return e / jnp.sum(e, axis=axis, keepdims=True)
 
 
 def resnet(width: int = 16) -> Network:

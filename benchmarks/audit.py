@@ -16,7 +16,7 @@ import jax
 import numpy as np
 from jax.experimental import checkify
 
-from steepest import Interval, audit, stabilize
+from steepest import Interval, audit, shadow, stabilize
 from steepest.core import jaxpr
 from steepest.numerics.intervals import analyse, range_of
 
@@ -36,6 +36,7 @@ def main() -> None:
         bounds(net, program)
         search(net)
         ratios(net, step, args)
+    rewritten()
 
 
 def bounds(net: Network, program: jaxpr.Program) -> None:
@@ -68,8 +69,6 @@ def search(net: Network) -> None:
 
 def ratios(net: Network, step: Callable, args: tuple[Any, ...]) -> None:
     """Calls of a compiled step, each kind in turn, as ratios to the plain one."""
-    from steepest import shadow
-
     checked = checkify.checkify(step, errors=checkify.float_checks)
     functions = {
         "plain jit": jax.jit(step),
@@ -77,18 +76,7 @@ def ratios(net: Network, step: Callable, args: tuple[Any, ...]) -> None:
         "stabilised": jax.jit(jax.value_and_grad(stabilize(net.loss))),
         "checkify.float_checks": jax.jit(checked),
     }
-    first = {name: timed(f, args) for name, f in functions.items()}
-    seconds: dict[str, list[float]] = {name: [] for name in functions}
-    for _ in range(ROUNDS):
-        for name, f in functions.items():
-            seconds[name].append(timed(f, args))
-    plain = float(np.median(seconds["plain jit"]))
-    for name, times in seconds.items():
-        median = float(np.median(times))
-        print(
-            f"  {name:22}{median * 1e3:8.1f} ms  {median / plain:6.2f}×   "
-            f"first call {first[name]:6.1f} s"
-        )
+    plain = report(functions, args)
     for flag in ("jax_debug_nans", "jax_debug_infs"):
         jax.config.update(flag, True)
         f = jax.jit(step)
@@ -96,6 +84,36 @@ def ratios(net: Network, step: Callable, args: tuple[Any, ...]) -> None:
         median = float(np.median([timed(f, args) for _ in range(ROUNDS)]))
         jax.config.update(flag, False)
         print(f"  {flag:22}{median * 1e3:8.1f} ms  {median / plain:6.2f}×")
+
+
+def report(functions: dict[str, Callable], args: tuple[Any, ...]) -> float:
+    """Print the medians of interleaved calls, as ratios to the first; return that."""
+    first = {name: timed(f, args) for name, f in functions.items()}
+    seconds: dict[str, list[float]] = {name: [] for name in functions}
+    for _ in range(ROUNDS):
+        for name, f in functions.items():
+            seconds[name].append(timed(f, args))
+    plain = float(np.median(next(iter(seconds.values()))))
+    for name, times in seconds.items():
+        median = float(np.median(times))
+        print(
+            f"  {name:22}{median * 1e3:8.1f} ms  {median / plain:6.2f}×   "
+            f"first call {first[name]:6.1f} s"
+        )
+    return plain
+
+
+def rewritten() -> None:
+    """A transformer whose softmax is written out, and the same one stabilised."""
+    net = transformer(naive=True)
+    args = (net.params, net.x, net.labels)
+    changes = stabilize(net.loss).rewrites(*args)
+    functions = {
+        "as written": jax.jit(jax.value_and_grad(net.loss)),
+        "stabilised": jax.jit(jax.value_and_grad(stabilize(net.loss))),
+    }
+    print(f"transformer with softmax written out: {len(changes.applied)} rewrites")
+    report(functions, args)
 
 
 def timed(f: Callable, args: tuple[Any, ...]) -> float:
