@@ -39,6 +39,15 @@ def no_leftover_configuration():
     jax.config.update("jax_enable_x64", x64)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def no_leftover_programs():
+    """Compiled programs of one file do not fill the memory of the next."""
+    yield
+    pages = Path("/proc/self/statm")
+    if not pages.exists() or int(pages.read_text().split()[1]) * 4096 > 2e9:
+        jax.clear_caches()
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--slow-tenth",
