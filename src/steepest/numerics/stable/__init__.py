@@ -33,7 +33,6 @@ from .differences import (
     log1p as log1p,
     log1p_minus as log1p_minus,
     one_minus_cos as one_minus_cos,
-    power1pm1 as power1pm1,
     sqrt1pm1 as sqrt1pm1,
     sqrt_difference as sqrt_difference,
     sqrt_increment as sqrt_increment,
@@ -76,6 +75,7 @@ from .norms import (
     sqrt as sqrt,
     squared_distances as squared_distances,
 )
+from .powers import power1pm1 as power1pm1
 from .statistics import (
     standard_deviation as standard_deviation,
     standardise as standardise,

@@ -17,11 +17,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array
 
-from ...core.errors import InputError
+from ...core.errors import InputError, type_name
 
 
 Unary = Callable[[Array], Array]
@@ -45,16 +46,44 @@ def rounded_once(
             dtype = floating(function.__name__, *given)
             wide = jnp.float32 if jnp.finfo(dtype).bits < 32 else dtype
             if broadcast and len(given) > 1:
-                shape = jnp.broadcast_shapes(*(x.shape for x in given))
+                shape = common_shape(function.__name__, *given)
                 given = [jnp.broadcast_to(x, shape) for x in given]
             result = function(
                 *(x.astype(wide) for x in given), *args[floats:], **options
             )
             return jax.tree.map(lambda y: y.astype(dtype), result)
 
-        return jax.jit(wrapped, static_argnames=static)
+        compiled = jax.jit(wrapped, static_argnames=static)
+
+        @functools.wraps(function)
+        def called(*args: Any, **options: Any) -> Any:
+            for x in args[:floats]:
+                refuse(function.__name__, x)
+            if isinstance(options.get("axis"), list):
+                options["axis"] = tuple(options["axis"])
+            return compiled(*args, **options)
+
+        return called
 
     return decorate
+
+
+def refuse(name: str, x: Any) -> None:
+    """Raise `InputError` for what is no array of numbers."""
+    dtype = getattr(x, "dtype", None)
+    if hasattr(x, "__jax_array__"):
+        return
+    if dtype is None:
+        fits = all(isinstance(v, NUMBERS) for v in jax.tree.leaves(x))
+        fits = fits and isinstance(x, (*NUMBERS, list, tuple))
+    else:
+        fits = jnp.issubdtype(dtype, jnp.number) or jnp.issubdtype(dtype, bool)
+    if not fits:
+        kind = type_name(x) if dtype is None else f"an array of {dtype}"
+        raise InputError(f"`{name}` takes an array of numbers; {kind} came.")
+
+
+NUMBERS = (bool, int, float, complex, np.generic, np.ndarray, jax.Array)
 
 
 def floating(name: str, *arrays: Array) -> Any:  # a dtype
@@ -69,6 +98,18 @@ def floating(name: str, *arrays: Array) -> Any:  # a dtype
             "take the real or the imaginary part first."
         )
     return dtype if jnp.issubdtype(dtype, jnp.floating) else jnp.result_type(float)
+
+
+def common_shape(name: str, *arrays: Array) -> tuple[int, ...]:
+    """The shape that the arrays are repeated to; `InputError` if there is none."""
+    try:
+        return jnp.broadcast_shapes(*(x.shape for x in arrays))
+    except ValueError:
+        shapes = " and ".join(str(x.shape) for x in arrays)
+        raise InputError(
+            f"The arguments of `{name}` have shapes {shapes}, which do not broadcast "
+            "to one; give arrays of one shape, or with axes of length 1."
+        ) from None
 
 
 def derivatives(function: Unary, *higher: Unary) -> Unary:
@@ -143,27 +184,48 @@ log1p_of = derivatives(_log1p, lambda x: 1 / (1 + x), lambda x: -1 / (1 + x) / (
 
 
 def binade(x: Array) -> Array:
-    """The power of two at or below |x|, and 0 for 0: a scale without rounding."""
+    """The power of two at or below |x|, and 0 for 0: a scale without rounding.
+
+    At most half of the format's greatest one, of which the reciprocal is normal: the
+    compiler multiplies by reciprocals.
+    """
     bits, mask = {
         4: (jnp.uint32, 0x7F800000),
         8: (jnp.uint64, 0x7FF0000000000000),
     }[x.dtype.itemsize]
     exponent = lax.bitcast_convert_type(x, bits) & jnp.asarray(mask, bits)
-    return lax.stop_gradient(lax.bitcast_convert_type(exponent, x.dtype))
+    scale = lax.bitcast_convert_type(exponent, x.dtype)
+    most = 2.0 ** (jnp.finfo(x.dtype).maxexp - 2)
+    return lax.stop_gradient(
+        jnp.where(jnp.isinf(scale), scale, jnp.minimum(scale, most))
+    )
 
 
 def axes(x: Array, axis: Axis) -> tuple[int, ...]:
     """`axis` as a tuple of numbers from 0."""
     if axis is None:
         return tuple(range(x.ndim))
-    wanted = (axis,) if isinstance(axis, int) else tuple(axis)
+    try:
+        given = tuple(axis) if isinstance(axis, Sequence) else (axis,)
+        wanted = tuple(operator.index(a) for a in given)
+    except TypeError:
+        raise InputError(
+            f"`axis` is a whole number, several in a tuple, or None; {axis!r} came."
+        ) from None
     for a in wanted:
+        if x.ndim == 0:
+            raise InputError(
+                f"A single number has no axis {a}; give an array, as in x[None]."
+            )
         if not -x.ndim <= a < x.ndim:
             raise InputError(
                 f"There is no axis {a} in an array of shape {x.shape}; "
                 f"name one from {-x.ndim} to {x.ndim - 1}."
             )
-    return tuple(a % x.ndim for a in wanted)
+    found = tuple(a % x.ndim for a in wanted)
+    if len(set(found)) < len(found):
+        raise InputError(f"`axis` names an axis twice: {axis!r}; name each once.")
+    return found
 
 
 def count(x: Array, axis: tuple[int, ...]) -> int:

@@ -18,7 +18,7 @@ from jax import lax
 from jaxtyping import Array, ArrayLike, Int
 
 from ...core.errors import InputError
-from ._forms import Axis, axes, rounded_once, squeezed
+from ._forms import Axis, axes, count, rounded_once, squeezed
 from ._softmax import Axes, over
 
 
@@ -41,7 +41,7 @@ def _joined(s: Array, e: Array) -> Array:
 @over
 def _sum(axis: Axes, x: Array) -> Array:
     moved = jnp.moveaxis(x, axis, tuple(range(len(axis))))
-    rows = jnp.reshape(moved, (-1, *moved.shape[len(axis) :]))
+    rows = jnp.reshape(moved, (count(x, axis), *moved.shape[len(axis) :]))
     pair = (rows, jnp.zeros_like(rows))
     while (n := len(pair[0])) > 1:
         if n % 2:

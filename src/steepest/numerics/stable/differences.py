@@ -2,7 +2,7 @@
 
     expm1_over_x(x) = (eˣ − 1)/x = E₀(x),    Eₙ(x) = ∫₀¹ sⁿ e^{sx} ds,    Eₙ′ = Eₙ₊₁
     expm1_minus(x) = eˣ − 1 − x,    log1p_minus(x) = log(1 + x) − x
-    one_minus_cos(x) = 2 sin²(x/2),    power1pm1(x, t) = (1 + x)ᵗ − 1
+    one_minus_cos(x) = 2 sin²(x/2)
     sqrt1pm1(x) = √(1 + x) − 1 = x/(√(1 + x) + 1)
     sqrt_difference(a, b) = √a − √b = (a − b)/(√a + √b)
 
@@ -18,7 +18,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from ._forms import along, derivatives, divide, horner, log1p_of, rounded_once, terms
+from ._forms import (
+    derivatives,
+    divide,
+    horner,
+    log1p_of,
+    rounded_once,
+    terms,
+)
 
 
 expm1_of = derivatives(jnp.expm1, jnp.exp)
@@ -28,7 +35,8 @@ def _expm1_minus(x: Array) -> Array:
     near = jnp.abs(x) < 1
     s = jnp.where(near, x, 0.0)
     series = [1 / math.factorial(k) for k in range(2, terms(x, 13, 21))]
-    return jnp.where(near, s * s * horner(series, s), jnp.expm1(x) - x)
+    far = jnp.where(x == jnp.inf, x, jnp.expm1(x) - x)
+    return jnp.where(near, s * s * horner(series, s), far)
 
 
 expm1_minus_of = derivatives(_expm1_minus, expm1_of)
@@ -121,7 +129,7 @@ root_of = derivatives(jnp.sqrt, root_slope_of)
 
 @jax.custom_jvp
 def _sqrt_difference(a: Array, b: Array) -> Array:
-    return _over_roots(a - b, a, b)
+    return _over_roots(a - b, jnp.sqrt(a), jnp.sqrt(b))
 
 
 @_sqrt_difference.defjvp
@@ -132,7 +140,7 @@ def _(primals: Any, tangents: Any) -> Any:
 
 @jax.custom_jvp
 def _sqrt_increment(x: Array, d: Array) -> Array:
-    return _over_roots(d, x + d, x)
+    return _over_roots(d, _root_of_sum(x, d), jnp.sqrt(x))
 
 
 @_sqrt_increment.defjvp
@@ -145,21 +153,31 @@ def _(primals: Any, tangents: Any) -> Any:
 @jax.custom_jvp
 def _inverse_increment(x: Array, d: Array) -> Array:
     """1/(2√(x + d)) − 1/(2√x) = −(R − r)/(2rR) with r = √x, R = √(x + d)."""
-    r, R = jnp.sqrt(x), jnp.sqrt(x + d)
-    return -divide(divide(_over_roots(d, x + d, x), R), 2 * r)
+    r, R = jnp.sqrt(x), _root_of_sum(x, d)
+    step = divide(_over_roots(d, R, r), jnp.where(jnp.isinf(R), 1.0, R))
+    return -divide(jnp.where(jnp.isinf(R), 1.0, step), 2 * r)
 
 
 @_inverse_increment.defjvp
 def _(primals: Any, tangents: Any) -> Any:
     """1/(4r³) − 1/(4R³) = (R − r)(R/r + 1 + r/R)/(4r²R²), and −1/(4R³)."""
     (x, d), (tx, td) = primals, tangents
-    value, r, R = _inverse_increment(x, d), jnp.sqrt(x), jnp.sqrt(x + d)
+    value, r, R = _inverse_increment(x, d), jnp.sqrt(x), _root_of_sum(x, d)
     of_x = -divide(divide(value, 2 * r), R) * (divide(R, r) + 1 + divide(r, R))
     return value, of_x * tx + root_bend(x + d) * td
 
 
-def _over_roots(difference: Array, a: Array, b: Array) -> Array:
-    return divide(difference, jnp.sqrt(a) + jnp.sqrt(b))
+def _over_roots(difference: Array, R: Array, r: Array) -> Array:
+    """The difference of two numbers over the sum of their roots R and r."""
+    far = jnp.isinf(difference) & (jnp.isinf(R) != jnp.isinf(r))
+    return jnp.where(far, difference, divide(difference, R + r))
+
+
+def _root_of_sum(x: Array, d: Array) -> Array:
+    """√(x + d), also where x + d is beyond the format."""
+    total = x + d
+    beyond = jnp.isinf(total)
+    return jnp.where(beyond, 2 * jnp.sqrt(x / 4 + d / 4), jnp.sqrt(total))
 
 
 @jax.custom_jvp
@@ -172,24 +190,6 @@ def _difference_of_squares(a: Array, b: Array) -> Array:
 def _(primals: Any, tangents: Any) -> Any:
     (a, b), (ta, tb) = primals, tangents
     return _difference_of_squares(a, b), 2 * a * ta - 2 * b * tb
-
-
-@jax.custom_jvp
-def _power1pm1(x: Array, t: Array) -> Array:
-    return jnp.expm1(_tlog1p(x, t))
-
-
-def _tlog1p(x: Array, t: Array) -> Array:
-    return t * log1p_of(jnp.where((t == 0) & (x == -1), 0.0, x))
-
-
-@partial(_power1pm1.defjvp, symbolic_zeros=True)
-def _(primals: Any, tangents: Any) -> Any:
-    (x, t), (tx, tt) = primals, tangents
-    log = jnp.where(x == -1, 0.0, log1p_of(jnp.where(x == -1, 0.0, x)))
-    of_x = lambda: t * jnp.exp(_tlog1p(x, t - 1))
-    of_t = lambda: jnp.exp(_tlog1p(x, t)) * log
-    return _power1pm1(x, t), along((of_x, tx), (of_t, tt))
 
 
 @rounded_once()
@@ -235,15 +235,6 @@ def one_minus_cos(x: Array, /) -> Array:
 def sqrt1pm1(x: Array, /) -> Array:
     """√(1 + x) − 1."""
     return _sqrt1pm1_of(x)
-
-
-@rounded_once(2)
-def power1pm1(x: Array, t: Array, /) -> Array:
-    """(1 + x)ᵗ − 1 = expm1(t log1p(x)), for x ≥ −1.
-
-    −power1pm1(−β, t) is the bias correction 1 − (1 − β)ᵗ of a running mean.
-    """
-    return _power1pm1(x, t)
 
 
 @rounded_once(2)

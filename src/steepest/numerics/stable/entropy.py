@@ -45,7 +45,7 @@ def _xlogx(x: Array) -> Array:
     return jnp.where(x == 0, 0.0, x * jnp.log(jnp.where(x == 0, 1.0, x)))
 
 
-xlogx_of = derivatives(_xlogx, lambda x: jnp.log(x) + 1)
+xlogx_of = derivatives(_xlogx, lambda x: jnp.log(x) + 1, lambda x: 1 / jnp.abs(x))
 
 
 @jax.custom_jvp
@@ -123,7 +123,9 @@ def _(axis: Axes, primals: Any, tangents: Any) -> Any:
     (x, y), (tx, ty) = primals, tangents
     p, q, u = softmax_of(axis, x), softmax_of(axis, y), _log_ratio(axis, x, y)
     value = _kl(axis, x, y)
-    of_p, of_q = lambda: product(p, u - value), lambda: _excess(p, q, u)
+    never = jnp.where(u == jnp.inf, jnp.inf, -jnp.inf)  # where q = 0 < p somewhere
+    rate = jnp.where(value == jnp.inf, never, u - value)
+    of_p, of_q = lambda: product(p, rate), lambda: _excess(p, q, u)
     slope = along((of_p, tx), (of_q, ty))
     return value, jnp.sum(slope, axis, keepdims=True)
 
@@ -167,6 +169,9 @@ def entropy_of_logits(x: Array, /, axis: Axis = -1) -> Array:
 
 @rounded_once(2, static=("axis",))
 def kl_of_logits(x: Array, y: Array, /, axis: Axis = -1) -> Array:
-    """KL(softmax(x) ‖ softmax(y)) ≥ 0; inf where q = 0 < p."""
+    """KL(softmax(x) ‖ softmax(y)) ≥ 0; inf where q = 0 < p.
+
+    There the derivative by x is inf for the classes of q = 0, and −inf for the others.
+    """
     axis = axes(x, axis)
     return squeezed(_kl(axis, x, y), axis, False)

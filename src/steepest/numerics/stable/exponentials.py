@@ -85,7 +85,9 @@ def _logdiffexp(a: Array, b: Array) -> Array:
 def _(primals: Any, tangents: Any) -> Any:
     (a, b), (ta, tb) = primals, tangents
     empty = a == -jnp.inf
-    n = jnp.where(b == -jnp.inf, 0.0, occupation(jnp.where(empty, -1.0, b - a)))
+    n = jnp.where(
+        b == -jnp.inf, 0.0, occupation(jnp.where(empty, -1.0, _difference(b, a)))
+    )
     of_a = lambda: jnp.where(empty, 0.0, 1 + n)
     return _logdiffexp(a, b), along((of_a, ta), (lambda: -n, tb))
 

@@ -54,7 +54,7 @@ def _logit(p: Array) -> Array:
 
 
 def _logit_slope(p: Array) -> Array:
-    return 1 / p / (1 - p)
+    return 1 / jnp.abs(p) / (1 - p)  # −0 is a probability, too
 
 
 def _logit_bend(p: Array) -> Array:

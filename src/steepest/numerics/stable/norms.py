@@ -25,7 +25,7 @@ from .differences import root_of
 
 
 def scaled(axis: Axes, x: Array) -> tuple[Array, Array]:
-    """A power of two s, and x/s, of which the largest is between 1 and 2."""
+    """A power of two s, and x/s, of which the largest is between 1 and 4."""
     largest = jnp.max(jnp.abs(x), axis, keepdims=True, initial=0.0)
     s = jnp.where(jnp.isnan(largest), largest, binade(largest))
     y = jnp.where(s == 0, 0.0, x / jnp.where((s == 0) | jnp.isinf(s), 1.0, s))
@@ -111,13 +111,28 @@ def _(primals: Any, tangents: Any) -> Any:
 def _turn(a: Array, b: Array, ta: Array, tb: Array) -> Array:
     """The derivative of the angle of (a, b), and 0 at the origin."""
     c, d = _direction(a, b)
-    size = _hypot(a, b)
-    return jnp.where(size == 0, 0.0, (c * tb - d * ta) / jnp.where(size == 0, 1, size))
+    return _shorter(c * tb - d * ta, _hypot(a, b))
+
+
+@jax.custom_jvp
+def _shorter(x: Array, size: Array) -> Array:
+    """x/size, and 0 for size 0; the derivative divides twice, since size⁻² overflows."""
+    return jnp.where(size == 0, 0.0, x / jnp.where(size == 0, 1, size))
+
+
+@_shorter.defjvp
+def _(primals: Any, tangents: Any) -> Any:
+    (x, size), (tx, ts) = primals, tangents
+    ratio = _shorter(x, size)
+    return ratio, _shorter(tx - ratio * ts, size)
 
 
 @jax.custom_jvp
 def _arctan2(y: Array, x: Array) -> Array:
-    return jnp.arctan2(y, x)
+    none = (
+        binade(jnp.maximum(jnp.abs(x), jnp.abs(y))) == 0
+    )  # subnormal numbers are zeros
+    return jnp.arctan2(jnp.where(none, 0 * y, y), jnp.where(none, 0 * x, x))
 
 
 @_arctan2.defjvp
@@ -162,7 +177,7 @@ def hypot(a: Array, b: Array, /) -> Array:
 
 @rounded_once(2)
 def arctan2(y: Array, x: Array, /) -> Array:
-    """The angle of the point (x, y); at the origin 0, with derivative 0."""
+    """The angle of the point (x, y); at the origin 0 (π for x = −0), with derivative 0."""
     return _arctan2(y, x)
 
 

@@ -61,7 +61,7 @@ def _coefficients() -> tuple[tuple[float, ...], ...]:
 
 def _series(which: int, x: Array) -> Array:
     """Clenshaw's recurrence for one of the three, for x ≤ 1."""
-    w = 1 - jnp.minimum(x, 1.0)
+    w = 1 - jnp.where(x <= 1, x, 1.0)  # with the slope of x at 1
     t = 1 - 2 * PIVOT / (w + PIVOT)
     size = NODES - 6 if jnp.finfo(x.dtype).bits > 32 else NODES // 2 + 2
     first, *rest = _coefficients()[which][:size]
@@ -103,7 +103,7 @@ excess_of = derivatives(_left(0, lambda x, h: x + h), _left(1, _D), bend_of)
 
 def _mills(x: Array) -> Array:
     y = jnp.maximum(x, 0.0)
-    left = excess_of(jnp.minimum(x, 0.0)) - x
+    left = excess_of(jnp.where(x <= 0, x, 0.0)) - x
     return jnp.where(x <= 0, left, _density(y) / _below(y))
 
 
@@ -133,6 +133,7 @@ _log_erfc_of = derivatives(
     _log_erfc,
     lambda x: -ROOT2 * _mills(-ROOT2 * x),
     lambda x: 2 * _mills_slope(-ROOT2 * x),
+    lambda x: -2 * ROOT2 * bend_of(-ROOT2 * x),
 )
 _erfcx_of = derivatives(
     lambda x: math.sqrt(2 / math.pi) / _mills(-ROOT2 * x),
