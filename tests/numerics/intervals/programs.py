@@ -1,5 +1,6 @@
 """Random programs: operations drawn one after another, of what was computed before."""
 
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -144,6 +145,7 @@ ENDS = (
 class Drawn(NamedTuple):
     """A program, the ranges of its two arguments, and a seed of points inside them."""
 
+    lines: tuple[str, ...]  # as a reader would write them
     fun: Callable[..., Any]
     specs: tuple[Interval, Interval]
     seed: int
@@ -182,11 +184,20 @@ def drawn(
 ) -> Drawn:
     """With `gradient`, the program may be that of its gradient."""
     dtype = draw(st.sampled_from(dtypes))
-    fun = assembled(draw(lines(most)))
+    plan = draw(lines(most))
+    fun = assembled(plan)
     if draw(st.booleans()) if gradient is None else gradient:
         fun = jax.grad(total(fun), (0, 1))
     specs = draw(intervals(dtype)), draw(intervals(dtype))
-    return Drawn(fun, specs, draw(st.integers(0, 1000)))
+    return Drawn(tuple(map(written, plan)), fun, specs, draw(st.integers(0, 1000)))
+
+
+def written(line: Line) -> str:
+    f, operands = line
+    text = getattr(f, "__name__", repr(f))
+    if text == "<lambda>":
+        text = inspect.getsource(f).strip().rstrip(",")
+    return f"{text} of {operands}"
 
 
 def total(fun: Callable[..., Any]) -> Callable[..., Any]:

@@ -174,3 +174,8 @@ def test_an_index_in_range_fills_nothing_in():
     assert ends(pick, Interval(1, 2, (3, 5)), labels) == (1.0, 2.0)
     found = bounds(pick, Interval(1, 2, (3, 5)), Interval(0, 5, (3,), jnp.int32))
     assert [c.kind for c in found.candidates] == ["domain"]
+
+
+def test_all_of_a_softmax_with_equal_rows_adds_up_to_the_number_of_rows():
+    low, high = ends(lambda x: jax.nn.softmax(x).sum(), Interval(2, 2, (3, 4)))
+    assert low == pytest.approx(3, rel=1e-5) and high == pytest.approx(3, rel=1e-5)

@@ -178,7 +178,7 @@ def reduce_sum(state: State, equation: jaxpr.Equation, v: Value) -> Any:
         out.above = frozenset(map(compose, v.above)) | {compose(v.base)}
         out.over = {compose(a): k for a, k in v.over.items()}
         out.over[compose(v.base)] = (1.0, 1.0)
-        out.summed = compose(v.base)
+        out.summed = compose(v.itself)  # not what it repeats: how often, counts
     relations.told(state, out)
     return out
 

@@ -115,11 +115,11 @@ def finite_part(state: State, values: Sequence[Value]) -> Value | None:
     )
 
 
-def covers(about: About | None, v: Value) -> bool:
-    """Whether a relation is with `v`, element by element."""
+def covers(about: About | None, v: Value, base: About | None = None) -> bool:
+    """Whether a relation is with `v` (or its `base`), element by element."""
     if about is None:
         return False
-    base = v.base
+    base = v.base if base is None else base
     same = about.number == base.number and about.shape == base.shape
     if not about.axes:  # of one number that stands for an array
         return same
@@ -434,7 +434,7 @@ def divided(equation: Any, values: Sequence[Value], out: Value) -> None:
     c = scalar(x)
     if c is not None and c > 0 and whole(y, out) and safe(y):
         out.under |= scaled(raised(own(y), -1.0), c)
-    if covers(y.summed, x) and x.least >= 0:
+    if covers(y.summed, x, x.itself) and x.least >= 0:
         about = y.summed
         assert about is not None
         axes = rests(about, x)
