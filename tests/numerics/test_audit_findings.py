@@ -214,3 +214,51 @@ def test_bad_input_gets_one_sentence(name):
     with pytest.raises(InputError, match=said) as caught:
         call()
     assert "\n" not in str(caught.value)
+
+
+def test_the_witness_of_lost_digits_is_the_one_that_loses_most():
+    def spread(x):
+        return jnp.mean(x**2) - jnp.mean(x) ** 2
+
+    (found,) = audit(spread, Interval(0, 1e4, (8,)), gradient=False).defects
+    assert found.operation == "sub" and found.mode == "both"
+    assert abs(found.computed - found.exact) > 1
+
+
+def test_arrays_of_numpy_are_specs():
+    found = audit(lambda x: jnp.log(x - 1), np.array([1.0, 2.0]))
+    assert [f.operation for f in found.confirmed if f.where == "value"] == ["log"]
+
+
+def test_a_callback_in_a_derivative_is_one():
+    f = jax.custom_vjp(lambda x: 2 * x)
+    backwards = lambda r, g: (jax.pure_callback(np.sin, r, r) * g,)
+    f.defvjp(lambda x: (2 * x, x), backwards)
+    with pytest.raises(InputError, match="calls back into Python"):
+        audit(f, Interval(0, 1))
+
+
+MORE = {
+    "a budget in words": (lambda: audit(jnp.log, LOGITS, budget="long"), "in seconds"),
+    "no time": (lambda: audit(jnp.log, LOGITS, budget=float("nan")), "in seconds"),
+    "a seed below 0": (lambda: audit(jnp.log, LOGITS, seed=-1), "whole number from 0"),
+    "half a seed": (lambda: audit(jnp.log, LOGITS, seed=0.5), "whole number from 0"),
+    "text": (lambda: audit(jnp.log, np.array(["a"])), "is no spec; give numbers"),
+    "no result": (lambda: audit(lambda x: None, LOGITS), "returns no array"),
+    "a name as result": (lambda: audit(lambda x: "x", LOGITS), "returns no array"),
+    "a decision": (lambda: audit(lambda x: x if x[0] > 0 else -x, LOGITS), "jnp.where"),
+    "NumPy": (lambda: audit(lambda x: np.log(x), LOGITS), "jax.numpy"),
+    "an error": (lambda: audit(lambda x: 1 / 0, LOGITS), "division by zero. Audit a"),
+    "a traced value": (
+        lambda: jax.jit(lambda x: audit(jnp.log, x))(jnp.ones(3)),
+        "inside of `jit`",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MORE)
+def test_what_cannot_be_audited_costs_one_sentence(name):
+    call, said = MORE[name]
+    with pytest.raises(InputError, match=said) as caught:
+        call()
+    assert "\n" not in str(caught.value)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from jax import lax
 
+from steepest import Interval
 from steepest.core.errors import InputError
 from steepest.numerics import exact
 from steepest.numerics._shadow import (
@@ -157,6 +158,13 @@ def test_one_run_of_many_is_read_by_itself():
     first, second = (jax.tree.map(lambda x, i=i: x[i], many) for i in range(2))
     assert first.blame().kind == "cancellation"
     assert second.blame().kind == "rounding"
+
+
+def test_what_is_no_number_in_a_result_has_no_error():
+    seen = shadow(lambda x: {"loss": jnp.exp(x), "name": "exp"})(f32(1.0))
+    assert seen.value["name"] == "exp"
+    assert len(seen.as_dict()["outputs"]) == 1
+    assert "Output 0" in str(seen) and "Output 1" not in str(seen)
 
 
 def test_a_shadow_has_the_structure_of_the_result():
@@ -387,6 +395,9 @@ def test_a_relative_error_where_numbers_are_none():
             "This shadow holds 2 runs",
         ),
         (lambda: shadow(jnp.exp, wide="f128"), "`wide` is"),
+        (lambda: shadow(jnp.exp)(f32(1.0)).blame("x"), "There is no output 'x'"),
+        (lambda: shadow(jnp.exp)(jax.ShapeDtypeStruct((), "float32")), "needs numbers"),
+        (lambda: shadow(jnp.exp)(Interval(0, 1)), "ask `audit` about ranges"),
         (
             lambda: shadow(jnp.sum)(jnp.ones(30_000)).second_opinion(),
             "too many for exact arithmetic",

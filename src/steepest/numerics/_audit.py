@@ -35,7 +35,7 @@ from jax.extend import core
 
 from ..core.errors import InputError
 from .auditing import digits
-from .auditing.compiled import only_compiled
+from .auditing.compiled import only_compiled, suspected
 from .auditing.faults import confirmed, noted, possible
 from .auditing.finding import Audit, Fault
 from .auditing.search import Clock, search
@@ -48,7 +48,7 @@ from .auditing.summary import (
     without_echoes,
 )
 from .auditing.truth import truth_of
-from .intervals import Candidate, Interval as Interval, analyse
+from .intervals import Analysis, Candidate, Interval as Interval, analyse
 
 
 #: Fewer bits than these between a result and the end of its format are worth a note.
@@ -79,9 +79,8 @@ def audit(
     >>> found.defects[0].operation, found.defects[0].kind
     ('exp', 'overflow')
     """
-    if not budget > 0:
-        raise InputError(f"`budget` is a time in seconds above 0; {budget!r} came.")
-    clock = Clock(budget)
+    check(budget, seed)
+    clock = Clock(float(budget))
     question = ask(fun, specs)
     sides = [value_side(question)]
     if gradient and (side := gradient_side(question)) is not None:
@@ -100,7 +99,7 @@ def audit(
         clock.lap("bounds")
         wrong = any(f.verdict in ("defect", "domain") for f in faults)
         faults += examine(
-            side, candidates, analysis.results, question, clock, counts, seed, wrong
+            side, candidates, analysis, question, clock, counts, seed, wrong
         )
     faults = without_echoes(with_gradients(faults))
     faults = with_suggestions(faults, question)
@@ -114,10 +113,22 @@ def audit(
     )
 
 
+def check(budget: Any, seed: Any) -> None:
+    """Raise `InputError` for a budget that is no time, or a seed that is none."""
+    try:
+        positive = float(budget) > 0
+    except (TypeError, ValueError):
+        positive = False
+    if not positive:
+        raise InputError(f"`budget` is a time in seconds above 0; {budget!r} came.")
+    if not hasattr(seed, "__index__") or seed < 0:
+        raise InputError(f"`seed` is a whole number from 0; {seed!r} came.")
+
+
 def examine(
     side: Side,
     candidates: Sequence[Candidate],
-    bounds: Any,  # results of the interval analysis
+    analysis: Analysis,
     question: Question,
     clock: Clock,
     counts: dict[str, int],
@@ -129,7 +140,7 @@ def examine(
     `wrong` says that the value fails somewhere. Then the digits of the gradient are not
     asked for: most of what it has lost is the value's loss, spread over other lines.
     """
-    tried = search(side, candidates, bounds, clock, counts, seed)
+    tried = search(side, candidates, analysis.results, clock, counts, seed)
     truth = truth_of(side.closed)
     compiled = jax.jit(core.jaxpr_as_fun(side.closed))
     faults: list[Fault] = []
@@ -140,7 +151,8 @@ def examine(
             confirmed(side, number, failures, tried, truth, compiled, question, clock)
         )
     if not wrong:
-        faults += only_compiled(side, tried.fine, truth, compiled, question)
+        suspects = suspected(side, analysis, clock, counts, seed)
+        faults += only_compiled(side, tried.fine, truth, compiled, question, suspects)
     clock.lap("witnesses")
     if not wrong:
         faults += digits.lost(side, tried.fine, truth, compiled, question, clock)

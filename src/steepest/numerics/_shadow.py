@@ -29,6 +29,7 @@ from ..core import jaxpr
 from ..core.compiled import op_by_op
 from ..core.errors import InputError, type_name
 from . import exact
+from .intervals import Interval
 from .shadowing.blame import blame as blame, worst
 from .shadowing.exactly import as_float, shadow_exactly
 from .shadowing.operations import (
@@ -77,6 +78,11 @@ class Shadow:
             read(o, row) for o, row in zip(self.table, rows, strict=True) if row[-1]
         )
 
+    def _errors(self) -> list[float]:
+        """The error of each output; a name or a flag in the result has none."""
+        leaves = jax.tree.leaves(self.error)
+        return [float(e) for e in leaves if hasattr(e, "dtype")]
+
     def _numbers(self) -> np.ndarray:
         """The rows, of one run that is over."""
         if isinstance(self.rows, Tracer):
@@ -103,9 +109,9 @@ class Shadow:
         Outputs are counted as `jax.tree.leaves(shadow.value)` counts them.
         """
         count = len(self.closed.jaxpr.outvars)
-        if not 0 <= output < count:
+        if not hasattr(output, "__index__") or not 0 <= output < count:
             raise InputError(
-                f"There is no output {output}; the function has {count}, counted from 0."
+                f"There is no output {output!r}; the function has {count}, counted from 0."
             )
         try:
             return worst(self.table, self._numbers(), output)
@@ -139,7 +145,7 @@ class Shadow:
         """The errors of the outputs and the worst operations, for JSON."""
         return {
             "schema": 1,
-            "outputs": [plain(float(e)) for e in jax.tree.leaves(self.error)],
+            "outputs": [plain(e) for e in self._errors()],
             "operations": [as_record(loss) for loss in self.worst(n)],
             "not_shadowed": [
                 {"primitive": p.primitive, "place": str(p.place), "count": p.count}
@@ -175,7 +181,7 @@ class Shadow:
 
     def summary(self) -> list[str]:
         """A sentence for each of the first outputs, and what was left out."""
-        errors = [float(e) for e in jax.tree.leaves(self.error)]
+        errors = self._errors()
         said = [f"Output {i}: {in_digits(e)}." for i, e in enumerate(errors[:8])]
         if len(errors) > 8:
             said.append(
@@ -204,6 +210,7 @@ def shadow(
     compiled: dict[Any, Any] = {}
 
     def shadowed(*args: Any, **kwargs: Any) -> Shadow:
+        refuse_ranges((args, kwargs))
         program = jaxpr.trace(fn, *args, **kwargs)
         values = [jnp.asarray(v) if not _is_key(v) else v for v in program.values]
         unseen: Counter = Counter()
@@ -230,6 +237,16 @@ def shadow(
         return _shadow(program, closed, values, parts, unseen)
 
     return shadowed
+
+
+def refuse_ranges(args: Any) -> None:
+    """A shadow is of a run, and a run is of numbers."""
+    for leaf in jax.tree.leaves(args):
+        if isinstance(leaf, jax.ShapeDtypeStruct | Interval):
+            raise InputError(
+                f"A shadow is of one run and needs numbers; {type_name(leaf)} came. Give "
+                "arrays, or ask `audit` about ranges."
+            )
 
 
 def _shadow(

@@ -2,7 +2,9 @@
 
 XLA computes another program than the one that is written: it folds x·10³⁰·10³⁰ to x·∞,
 which is NaN at 0, and (1 − p) + ε to (1 + ε) − p, which is 0 at 1. So the inputs at
-which an eager run is fine are given to the compiled program too.
+which an eager run is fine are given to the compiled program too; and where the program
+as XLA may fold it (`compiler`) can fail in a way that the written one cannot, inputs
+that make it fail are looked for and given to the compiled program.
 
 What is to blame is asked of a second compilation, in which every intermediate value is
 an output: the first of them that is not finite. Asking can change the answer, since a
@@ -10,6 +12,7 @@ value that has to be there cannot be folded away; then the operation that makes 
 output is named, with the kind "compiled".
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,12 +20,14 @@ import jax
 import numpy as np
 
 from ...core import jaxpr
+from ..intervals import Analysis, Candidate, analyse
+from .compiler import folded
 from .digits import Fine
 from .events import Plan, is_float
 from .finding import Fault
 from .points import Point
-from .search import floats
-from .sides import Side
+from .search import Clock, floats, search
+from .sides import Side, as_range, side_of
 from .specs import Question
 from .truth import Truth
 from .witness import milder
@@ -37,8 +42,12 @@ def only_compiled(
     truth: Truth,
     compiled: Callable[..., Any],
     question: Question,
+    suspects: Sequence[Point] = (),
 ) -> list[Fault]:
-    """The fault that the compiled program has at an input where an eager run is fine."""
+    """The fault that the compiled program has at an input where an eager run is fine.
+
+    `suspects` are inputs at which it may fail.
+    """
 
     def fails(point: Point) -> bool:
         outs = compiled(*point)
@@ -46,6 +55,8 @@ def only_compiled(
 
     chosen = fine[:: 1 + len(fine) // MOST]
     bad = next((ran.point for ran in chosen if fails(ran.point)), None)
+    if bad is None:
+        bad = next((p for p in suspects if fails(p) and is_fine(side, p)), None)
     if bad is None:
         return []
     good = next((ran.point for ran in chosen if not fails(ran.point)), bad)
@@ -71,6 +82,27 @@ def only_compiled(
             path=equation.path if equation else (),
         )
     ]
+
+
+def suspected(
+    side: Side, bounds: Analysis, clock: Clock, counts: dict[str, int], seed: int
+) -> list[Point]:
+    """Inputs at which the program fails as XLA may fold it; `bounds` are its own."""
+    program = folded(side.closed)
+    if program is None:
+        return []
+    other = side_of(side.where, program, side.boxes, side.outputs, set())
+    found = analyse(program, [as_range(box) for box in side.boxes])
+    known = Counter(map(kind_of, bounds.candidates))
+    new = [c for c in found.candidates if not c.derived]
+    if not Counter(map(kind_of, new)) - known:
+        return []
+    tried = search(other, new, found.results, clock, counts, seed)
+    return [f.point for failures in tried.failures.values() for f in failures]
+
+
+def kind_of(candidate: Candidate) -> tuple[str, str]:
+    return candidate.equation.primitive, candidate.kind
 
 
 def is_fine(side: Side, point: Point) -> bool:

@@ -113,8 +113,9 @@ def blamed(
     """The worst loss of each operation that is to blame for one."""
     end = clock.left() / 2
     worst: dict[Any, tuple[Loss, Operation, str]] = {}
-    order = lambda loss: (loss.small, -loss.ratio)
-    for loss in sorted(losses, key=order)[:BLAMED]:
+    chosen = sorted(losses, key=lambda loss: gravity(side, loss))[: 4 * BLAMED]
+    chosen.sort(key=lambda loss: (loss.small, not compiled_too(loss, compiled)))
+    for loss in chosen[:BLAMED]:
         stats = np.asarray(shadow_program(side.closed, loss.point)[2])
         operation, kind = blame(table, stats, loss.output)
         worst.setdefault(operation.address, (loss, operation, kind))
@@ -126,6 +127,20 @@ def blamed(
         fault(side, refined(loss, truth), who, kind, compiled, question)
         for loss, who, kind in worst.values()
     ]
+
+
+def gravity(side: Any, loss: Loss) -> tuple[Any, ...]:
+    """The least comes first: the most digits lost, of all that there are the most in size."""
+    digits = 1 / float(jnp.finfo(side.closed.jaxpr.outvars[loss.output].aval.dtype).eps)
+    return loss.small, -min(loss.ratio, digits), -abs(loss.computed - loss.exact)
+
+
+def compiled_too(loss: Loss, compiled: Callable[..., Any]) -> bool:
+    """Whether the compiled program loses as much at this point."""
+    out = compiled(*map(jnp.asarray, loss.point))[loss.output]
+    jitted = as_float(out).ravel()[loss.element]
+    error = abs(loss.computed - loss.exact)
+    return bool(abs(jitted - loss.exact) > 0.1 * error or np.isnan(jitted))
 
 
 def refined(loss: Loss, truth: Truth) -> Loss:
@@ -251,11 +266,8 @@ def fault(
     question: Any,
 ) -> Fault:
     """The finding that a loss is."""
-    outs = compiled(*map(jnp.asarray, loss.point))
-    jitted = as_float(outs[loss.output]).ravel()[loss.element]
-    size = max(abs(loss.exact), float(jnp.finfo(outs[loss.output].dtype).tiny))
-    there = abs(jitted - loss.exact) > 0.1 * loss.relative * size or np.isnan(jitted)
-    eps = float(jnp.finfo(outs[loss.output].dtype).eps)
+    dtype = side.closed.jaxpr.outvars[loss.output].aval.dtype
+    eps = float(jnp.finfo(dtype).eps)
     most = -np.log10(eps)
     extra = loss.point[len(question.boxes) :]
     return Fault(
@@ -263,7 +275,7 @@ def fault(
         place=operation.place,
         kind=kind,
         where=side.where,
-        mode="both" if there else "eager",
+        mode="both" if compiled_too(loss, compiled) else "eager",
         verdict="imprecise" if loss.small else "defect",
         reaches_output=True,
         operands=(),

@@ -17,7 +17,7 @@ from ..intervals import Interval, range_of
 from .events import Address, Watch, is_float, watch
 from .points import Box
 from .slices import needed
-from .specs import Question
+from .specs import Question, refuse_effects
 
 
 class Side(NamedTuple):
@@ -75,6 +75,7 @@ def gradient_side(question: Question) -> Side | None:
         joint = jaxpr.trace(grads, *operands).closed
     except (TypeError, NotImplementedError, ValueError):
         return None  # not differentiable: an integer path, a primitive without a rule
+    refuse_effects(joint)
     n = len(floats)
     many = len(joint.jaxpr.outvars)
     forward, _ = needed(joint, [i < n for i in range(many)])

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from ...core import jaxpr
 from ...core.errors import InputError, in_short, type_name
@@ -59,6 +60,7 @@ def ask(fun: Callable[..., Any], specs: Sequence[Any]) -> Question:
     leaves, tree = jax.tree.flatten(tuple(specs))
     for leaf in leaves:
         refuse_number(leaf)
+    leaves = [numbers(leaf) for leaf in leaves]
     if not any(is_spec(leaf) for leaf in leaves):
         raise InputError(
             "There are no specs. Give one for each argument of the function: an array, "
@@ -69,6 +71,11 @@ def ask(fun: Callable[..., Any], specs: Sequence[Any]) -> Question:
     args = jax.tree.unflatten(tree, shaped)
     program = traced(fun, args)
     refuse_effects(program.closed)
+    if not program.closed.jaxpr.outvars:
+        raise InputError(
+            "The function returns no array, so there is nothing to audit; return what "
+            "it computes."
+        )
     return Question(fun, program, boxes, tree, leaves)
 
 
@@ -79,11 +86,42 @@ def traced(fun: Callable[..., Any], args: tuple[Any, ...]) -> jaxpr.Program:
         raise
     except Exception as error:
         shapes = ", ".join(map(short, jax.tree.leaves(args))) or "nothing"
+        said = in_short(error).rstrip(".")
         raise InputError(
-            f"The function cannot be traced at these specs ({shapes}): "
-            f"{in_short(error)}. Give one spec for each argument, of the shape and "
-            "dtype that the function takes."
+            f"The function cannot be traced at these specs ({shapes}): {said}. "
+            f"{cure(error)}"
         ) from error
+
+
+def cure(error: Exception) -> str:
+    """What helps against an error of tracing."""
+    if isinstance(error, jax.errors.TracerArrayConversionError):
+        return "Compute with jax.numpy where the function uses NumPy."
+    if isinstance(error, jax.errors.ConcretizationTypeError):
+        return "Write decisions on values with jnp.where or jax.lax.cond."
+    if isinstance(error, TypeError | ValueError):
+        return (
+            "Give one spec for each argument, of the shape and dtype that the function "
+            "takes."
+        )
+    return "Audit a function that runs under jax.jit."
+
+
+def numbers(leaf: Any) -> Any:
+    """An array of NumPy in JAX's own format of it; other leaves as they are."""
+    if isinstance(leaf, Tracer):
+        raise InputError(
+            "An audit needs numbers or ranges, not the traced values inside of `jit` or "
+            "`grad`; call it outside of them."
+        )
+    if not isinstance(leaf, (np.ndarray, np.generic)):
+        return leaf
+    if leaf.dtype.kind not in "biufcV":
+        raise InputError(
+            f"An array of {leaf.dtype} is no spec; give numbers, or a range: "
+            "steepest.Interval(low, high, shape)."
+        )
+    return jnp.asarray(leaf)
 
 
 def short(leaf: Any) -> str:
