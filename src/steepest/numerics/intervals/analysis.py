@@ -174,7 +174,7 @@ def written(state: State, rule: Callable) -> Callable:
     def apply(equation: jaxpr.Equation, *values: Value) -> Any:
         try:
             out = rule(equation, *values)
-        except (IndexError, KeyError, TypeError, ValueError):
+        except (ArithmeticError, LookupError, TypeError, ValueError):
             out = NotImplemented  # a form that the rule is not for: anything may come
         if out is NotImplemented:
             return out

@@ -265,7 +265,7 @@ def digamma(c: Context, x: Interval) -> Result:
     low, high = widened(c.fmt, low - slack, high + slack, units(c, 32))
     pole = x[0] <= 0
     low, high = np.where(pole, -np.inf, low), np.where(pole, np.inf, high)
-    return low, high, {"pole": pole, "domain": x[0] < 0}  # far below, XLA gives NaN
+    return low, high, {"pole": pole, "domain": pole}  # at the poles XLA gives NaN
 
 
 def _digamma(x: np.ndarray) -> np.ndarray:

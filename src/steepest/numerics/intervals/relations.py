@@ -186,8 +186,17 @@ def under(state: State, v: Value) -> Powers:
         for b, (q, d) in state.told.get(about.number, {}).items():
             if p > 0:
                 axes = tuple(b.axes[a] if a >= 0 else -1 for a in about.axes)
-                out.setdefault(About(b.number, b.shape, axes), (p * q, c * d**p))
+                factor = c * to_the(d, p)
+                if 0 < factor < np.inf:
+                    key = About(b.number, b.shape, axes)
+                    out.setdefault(key, (p * q, factor))
     return out
+
+
+def to_the(c: float, p: float) -> float:
+    """cᵖ, which may overflow or vanish: then the relation that it is of says nothing."""
+    with np.errstate(all="ignore"):
+        return float(np.float64(c) ** p)
 
 
 def ceilings(
@@ -256,9 +265,9 @@ def told(state: State, out: Value) -> None:
             axes[about.axes[d]] = out.base.axes[d]
         key = About(out.base.number, out.base.shape, tuple(axes))
         facts = state.told.setdefault(about.number, {})
-        if len(facts) < MOST:
-            part = 1e-3 + 64 * out.fmt.eps
-            facts[key] = (1 / p, (1 + part) * c ** (-1 / p))
+        factor = (1 + 1e-3 + 64 * out.fmt.eps) * to_the(c, -1 / p)
+        if len(facts) < MOST and 0 < factor < np.inf:
+            facts[key] = (1 / p, factor)
 
 
 def slack(v: Value) -> float:
@@ -418,7 +427,8 @@ def scaled(relations: dict[About, Any], c: float) -> dict[About, Any]:
 
 
 def raised(relations: dict[About, Any], power: float) -> dict[About, Any]:
-    return {a: (p * power, k**power) for a, (p, k) in relations.items() if k > 0}
+    found = {a: (p * power, to_the(k, power)) for a, (p, k) in relations.items()}
+    return {a: (p, k) for a, (p, k) in found.items() if 0 < k < np.inf}
 
 
 def divided(equation: Any, values: Sequence[Value], out: Value) -> None:
