@@ -122,7 +122,25 @@ def test_an_axis_may_be_a_number_of_numpy_a_list_or_a_tuple():
     assert stable.logsumexp(x, axis=(0, -1)).shape == ()
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_running_sum_and_mean_of_an_infinite_value_are_infinite(dtype):
+    state, mean = (
+        stable.running_sum(array(0, dtype)),
+        stable.running_mean(array(0, dtype)),
+    )
+    for x in (1.0, INF, 2.0, 3.0):
+        state, mean = stable.add_to_sum(state, x), stable.add_to_mean(mean, x)
+    assert state.total == INF and mean.mean == INF
+    assert np.isnan(stable.add_to_mean(mean, -INF).mean)
+
+
+STATE = stable.running_sum(np.zeros(3, np.float32))
 BAD = {
+    "a mask": (lambda: stable.softmax(jnp.ones((2, 3)), where=jnp.ones(2)), "`where` has shape"),
+    "weights": (lambda: stable.logsumexp(jnp.ones(3), weights=jnp.ones(2)), "`weights` has shape"),
+    "a value of another shape": (lambda: stable.add_to_sum(STATE, jnp.ones(2)), "of shape"),
+    "a value to no sum": (lambda: stable.add_to_sum(stable.running_mean(0.0), 1.0), "a RunningMean"),
+    "nothing to a sum": (lambda: stable.add_to_sum(STATE, None), "None came"),
     "a string": (lambda: stable.softmax("abc"), "takes an array of numbers; a str came"),
     "nothing": (lambda: stable.norm(None), "takes an array of numbers; None came"),
     "a tree": (lambda: stable.softplus({"a": 1.0}), "takes an array of numbers; a dict"),

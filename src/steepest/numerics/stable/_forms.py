@@ -112,6 +112,17 @@ def common_shape(name: str, *arrays: Array) -> tuple[int, ...]:
         ) from None
 
 
+def fitted(name: str, y: Array, x: Array) -> Array:
+    """`y` repeated to the shape of `x`; `InputError` if it does not fit."""
+    try:
+        return jnp.broadcast_to(y, x.shape)
+    except ValueError:
+        raise InputError(
+            f"{name} has shape {y.shape}, which does not fit the shape {x.shape} of the "
+            "array; give one of that shape, or with axes of length 1."
+        ) from None
+
+
 def derivatives(function: Unary, *higher: Unary) -> Unary:
     """The elementwise `function` with its first, second, ... derivative as given.
 

@@ -25,7 +25,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Bool
 
-from ._forms import Axis, axes, divide, log1p_of, rounded_once, squeezed
+from ._forms import Axis, axes, divide, fitted, log1p_of, rounded_once, squeezed
 
 
 Axes = tuple[int, ...]
@@ -157,7 +157,7 @@ def masked(x: Array, where: ArrayLike | None, rest: float = -jnp.inf) -> Array:
     """`x` where the mask holds, and `rest` elsewhere."""
     if where is None:
         return x
-    keep = jnp.broadcast_to(jnp.asarray(where), x.shape)
+    keep = fitted("`where`", jnp.asarray(where), x)
     return jnp.where(keep, x, jnp.asarray(rest, x.dtype))
 
 

@@ -17,8 +17,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, ArrayLike, Int
 
-from ...core.errors import InputError
-from ._forms import Axis, axes, count, rounded_once, squeezed
+from ...core.errors import InputError, type_name
+from ._forms import Axis, axes, count, refuse, rounded_once, squeezed
 from ._softmax import Axes, over
 
 
@@ -105,6 +105,7 @@ class RunningMean(NamedTuple):
 
 
 def _zeros(like: ArrayLike) -> Array:
+    refuse("running_sum", like)
     zeros = jnp.zeros_like(jnp.asarray(like))
     if not jnp.issubdtype(zeros.dtype, jnp.floating):
         raise InputError(
@@ -125,20 +126,45 @@ def running_mean(like: ArrayLike) -> RunningMean:
     return RunningMean(zeros, zeros, jnp.zeros((), jnp.int32))
 
 
-@jax.jit
 def add_to_sum(state: RunningSum, x: ArrayLike) -> RunningSum:
     """Add one value. The state may be half precision: what it rounds off is kept."""
-    x = jnp.asarray(x).astype(state.total.dtype)
+    return _add_to_sum(state, _checked("add_to_sum", RunningSum, state, x))
+
+
+def add_to_mean(state: RunningMean, x: ArrayLike) -> RunningMean:
+    """Add one value: the mean moves by (x − mean)/count. An infinite mean stays."""
+    return _add_to_mean(state, _checked("add_to_mean", RunningMean, state, x))
+
+
+def _checked(name: str, kind: Any, state: Any, x: ArrayLike) -> Array:
+    """One value of the shape and type of the state; `InputError` if it is none."""
+    if not isinstance(state, kind):
+        raise InputError(
+            f"`{name}` adds to a {kind.__name__}; {type_name(state)} came."
+        )
+    refuse(name, x)
+    value, like = jnp.asarray(x), state[0]
+    try:
+        return jnp.broadcast_to(value, like.shape).astype(like.dtype)
+    except ValueError:
+        raise InputError(
+            f"A value of shape {value.shape} was added to a {kind.__name__} of shape "
+            f"{like.shape}; start with `running_sum` or `running_mean` of one value."
+        ) from None
+
+
+@jax.jit
+def _add_to_sum(state: RunningSum, x: Array) -> RunningSum:
     return RunningSum(*_moved(state.total, state.lost, x, jnp.ones((), jnp.float32)))
 
 
 @jax.jit
-def add_to_mean(state: RunningMean, x: ArrayLike) -> RunningMean:
-    """Add one value: the mean moves by (x − mean)/count."""
+def _add_to_mean(state: RunningMean, x: Array) -> RunningMean:
     n = state.count + 1
     wide = _wide(state.mean)
-    x = jnp.asarray(x).astype(state.mean.dtype).astype(wide)
-    step = (x - state.mean.astype(wide)) - state.lost.astype(wide)
+    mean, x = state.mean.astype(wide), x.astype(wide)
+    away = jnp.where(jnp.isinf(mean) & ~jnp.isnan(x) & (x != -mean), 0.0, x - mean)
+    step = away - state.lost.astype(wide)
     return RunningMean(*_moved(state.mean, state.lost, step, 1 / n), n)
 
 
@@ -155,7 +181,7 @@ def _moved(total: Array, lost: Array, step: Array, by: Array) -> tuple[Array, Ar
     step = step.astype(wide) * by.astype(wide)
     if info.bits >= 32:
         s, e = two_sum(total, step)
-        high, low = two_sum(s, lost + e)
+        high, low = two_sum(s, lost + jnp.where(jnp.isfinite(s), e, 0.0))
     else:
         exact = total.astype(wide) + (lost.astype(wide) + step)
         high = lax.reduce_precision(exact, info.nexp, info.nmant)

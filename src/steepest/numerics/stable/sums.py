@@ -16,7 +16,7 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike
 
-from ._forms import Axis, along, axes, log1p_of, rounded_once, squeezed
+from ._forms import Axis, along, axes, fitted, log1p_of, rounded_once, squeezed
 from ._softmax import Axes, centred, logsumexp_of, masked, over, shifted, top_of
 
 
@@ -108,7 +108,7 @@ def logsumexp(
     if weights is None:
         total = logsumexp_of(axis, x)
     else:
-        w = jnp.broadcast_to(jnp.asarray(weights).astype(x.dtype), x.shape)
+        w = fitted("`weights`", jnp.asarray(weights), x).astype(x.dtype)
         total = _weighted(axis, x, w)
     return squeezed(total, axis, keepdims)
 
@@ -128,5 +128,5 @@ def log_mixture(
     A component of weight 0 adds nothing, but its weight has a derivative.
     """
     axis = axes(x, axis)
-    w = jnp.broadcast_to(jnp.asarray(weights).astype(x.dtype), x.shape)
+    w = fitted("`weights`", jnp.asarray(weights), x).astype(x.dtype)
     return squeezed(_weighted(axis, masked(x, where), w), axis, keepdims)
