@@ -113,6 +113,7 @@ def followed(state: State, operands: Sequence[Value]) -> list[Source | Peak]:
     own = {v.of for v in operands}
     chosen = [k for k in sources if k in own] + [k for k in sources if k not in own]
     peaks = [k for k in keys if isinstance(k, Peak)]
+    peaks.sort(key=lambda k: k.number, reverse=True)  # a mask has those of all its uses
     return [*chosen[:VIEWS], *peaks[:PEAKS]]
 
 

@@ -141,7 +141,11 @@ def limits(
 ) -> tuple[float, float]:
     """Bounds of a result that follow from relations of its operands."""
     low, high = -np.inf, np.inf
-    tops = [ceiling(state, about, *power) for about, power in ceilings.items()]
+    sizes = values[:1] if name == "div" else values  # an infinite divisor gives 0
+    tops = []
+    if all(np.isfinite(v.least) and np.isfinite(v.most) for v in sizes):
+        # a power that overflowed is above what its relations say
+        tops = [ceiling(state, about, *power) for about, power in ceilings.items()]
     if name == "sub":
         x, y = values
         if any_covers(y.above, x) or any_covers(x.below, y):
