@@ -71,14 +71,17 @@ def rounded(fmt: Format, x: np.ndarray) -> np.ndarray:
 def settle(fmt: Format, low: Any, high: Any) -> tuple[np.ndarray, np.ndarray]:
     """Bounds of the exact result as bounds of the computed one."""
     if fmt.kind == "float":
-        low, high = rounded(fmt, low), rounded(fmt, high)
-        low = np.where((low > 0) & (low < fmt.tiny), 0.0, low)
-        high = np.where((high < 0) & (high > -fmt.tiny), 0.0, high)
-        return low, high
+        return flushed(fmt, rounded(fmt, low), rounded(fmt, high))
     if fmt.kind == "int":  # wraps around
         over = (low < fmt.low) | (high > fmt.high)
         return np.where(over, fmt.low, low), np.where(over, fmt.high, high)
     return np.clip(low, fmt.low, fmt.high), np.clip(high, fmt.low, fmt.high)
+
+
+def flushed(fmt: Format, low: Any, high: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Bounds of numbers of which the subnormal ones may become 0."""
+    low = np.where((low > 0) & (low < fmt.tiny), 0.0, low)
+    return low, np.where((high < 0) & (high > -fmt.tiny), 0.0, high)
 
 
 def widened(fmt: Format, low: Any, high: Any, ulps: Any) -> tuple[Any, Any]:

@@ -15,7 +15,7 @@ import numpy as np
 from ...core import jaxpr
 from . import relations
 from .arithmetic import corners
-from .formats import Format, settle
+from .formats import Format, flushed, settle
 from .state import Candidate, State, ranged
 from .value import About, Peak, Value, boxed
 
@@ -319,6 +319,8 @@ def dot_general(state: State, equation: jaxpr.Equation, a: Value, b: Value) -> A
         x, y = flat(a), flat(b)
     turned = y[0].swapaxes(1, 2), y[1].swapaxes(1, 2)
     terms = corners(np.multiply, x, turned)
+    if a.fmt.kind == "float":
+        terms = flushed(a.fmt, *terms)
     n = k if terms[0].shape[-1] == 1 else 1
     add = lambda e: np.where((s := e.sum(-1)) == 0, 0.0, s * n)
     low, high = add(terms[0]), add(terms[1])
@@ -354,6 +356,8 @@ def squares(
     """x·x ≥ 0, and ≥ each xᵢ²."""
     top = max(a.least**2, a.most**2)
     low = np.where(a.least <= 0 <= a.most, 0.0, min(a.least**2, a.most**2))
+    if a.fmt.kind == "float":
+        low, _ = flushed(a.fmt, low, low)
     bounds = (
         boxed(low * k, equation.outputs[0].shape),
         boxed(top * k, equation.outputs[0].shape),
