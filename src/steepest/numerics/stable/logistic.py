@@ -95,7 +95,7 @@ def logit(p: Array, /) -> Array:
 
 @rounded_once()
 def tanh(x: Array, /) -> Array:
-    """tanh(x), with the derivative sech²(x), which does not vanish where tanh(x) is 1."""
+    """The hyperbolic tangent, whose derivative sech²(x) does not vanish where it is 1."""
     return tanh_of(x)
 
 
