@@ -24,9 +24,10 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
+from ...core.compiled import op_by_op
 from ..shadowing.blame import blame
 from ..shadowing.operations import Operation, operations
-from ..shadowing.program import shadow_program
+from ..shadowing.program import in_float64, shadow_program
 from .finding import Fault
 from .points import Box, Point, inside
 from .truth import Truth
@@ -115,8 +116,12 @@ def blamed(
     worst: dict[Any, tuple[Loss, Operation, str]] = {}
     chosen = sorted(losses, key=lambda loss: gravity(side, loss))[: 4 * BLAMED]
     chosen.sort(key=lambda loss: (loss.small, not compiled_too(loss, compiled)))
+    beside = op_by_op(lambda *values: shadow_program(side.closed, values)[2])
     for loss in chosen[:BLAMED]:
-        stats = np.asarray(shadow_program(side.closed, loss.point)[2])
+        with in_float64():  # some primitives are traced when they are compiled
+            stats = np.asarray(beside(*loss.point))
+        if not worst:
+            clock.lap("compilation")
         operation, kind = blame(table, stats, loss.output)
         worst.setdefault(operation.address, (loss, operation, kind))
         clock.lap("blame", searching=True)
@@ -148,6 +153,8 @@ def refined(loss: Loss, truth: Truth) -> Loss:
     if truth.exact is None:
         return loss
     true = float(as_float(truth.exact(loss.point)[loss.output]).ravel()[loss.element])
+    if np.isnan(true):  # more than extended precision can decide
+        return loss
     size = max(abs(true), 1e-300)
     return loss._replace(exact=true, relative=abs(loss.computed - true) / size)
 

@@ -5,7 +5,8 @@ much of little: where, on the way to the output, the relative error grows most,
 
     growth = total / max(before, u),                                               (1)
 
-among the operations whose error is at least a tenth of the output's; or the first that
+among the operations whose error is at least a tenth of the output's, or all that there
+is (a half); or the first that
 makes something that is not finite out of finite numbers. Where the shadow agrees with
 the program (float64 makes the same mistake) it is the operation of the greatest
 condition.
@@ -49,7 +50,7 @@ def worst(table: Sequence[Operation], stats: Any, output: int) -> Loss:
             for i in way
         }
     end = error[way[-1]]
-    guilty = [i for i in way if error[i] >= 0.1 * end and growth[i] > 16]
+    guilty = [i for i in way if error[i] >= min(0.1 * end, 0.5) and growth[i] > 16]
     if guilty:
         i = max(guilty, key=lambda i: growth[i])
         return read(table[i], rows[i])
