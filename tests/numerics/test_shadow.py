@@ -246,6 +246,16 @@ def test_loops_of_unknown_length_and_branches_are_shadowed():
     assert "sin" not in names  # the branch that was not taken
 
 
+@pytest.mark.parametrize("mode", [lambda f: f, jax.jit], ids=["eager", "jit"])
+def test_a_loop_that_ends_at_another_turn_for_each_example_is_shadowed(mode):
+    halve = lambda x: lax.while_loop(lambda y: y > 0.3, lambda y: y / 3, x)
+    x = jnp.asarray([0.1, 1.0, 5.0])
+    seen = mode(shadow(jax.vmap(halve)))(x)
+    np.testing.assert_allclose(seen.value, jax.vmap(halve)(x), rtol=1e-6)
+    wide = np.asarray(x, np.float64) / [1, 9, 27]
+    np.testing.assert_allclose(seen.wide, wide, rtol=1e-15)
+
+
 def test_decisions_are_those_of_the_program_and_differences_are_counted():
     def fun(x):
         return jnp.where(x * 0.1 * 10.0 > x, 1.0, x), jnp.floor(x * 0.1 * 10.0)

@@ -92,3 +92,10 @@ def test_a_loop_does_not_lose_the_values():
         carry, rows = loop(X)
     np.testing.assert_array_equal(outputs.outputs[1], rows)
     np.testing.assert_array_equal(outputs.outputs[0], carry)
+
+
+def test_a_loop_over_many_examples_names_its_operation():
+    grow = lambda x: jax.lax.while_loop(lambda y: y < 10, lambda y: y / (y - 2), x)
+    program = jaxpr.trace(jax.vmap(grow), jnp.asarray([2.0, 20.0]))
+    seen = watch(program.closed).run(*program.values)
+    assert len(seen.born) == 1 and seen.origins[0] > 0

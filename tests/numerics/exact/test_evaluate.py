@@ -267,3 +267,9 @@ def test_a_primitive_without_a_rule_is_named():
 def test_without_floats_there_is_no_gradient():
     with pytest.raises(InputError, match="nothing to derive by"):
         exact.gradient(lambda n: n)(jnp.arange(3))
+
+
+def test_a_loop_ends_for_each_example_at_its_own_turn():
+    halve = lambda x: jax.lax.while_loop(lambda y: y > 0.3, lambda y: y / 2, x)
+    (got,) = exact.evaluate(jax.vmap(halve), jnp.asarray([0.25, 1.0, 4.0]))
+    assert [float(v) for v in got] == [0.25, 0.25, 0.25]

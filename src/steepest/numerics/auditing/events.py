@@ -29,6 +29,7 @@ import numpy as np
 from jax.extend import core
 
 from ...core import jaxpr
+from ..shadowing.program import going_on
 
 
 Address = tuple[int, ...]
@@ -318,8 +319,17 @@ def repeat(
 ) -> Iterator[None]:
     """Run a while loop, one turn for each `next`."""
     tests, consts, carry = loop.split(operands)
-    while bool(execute(s.bodies[0], [*tests, *carry], seen, room)[0].value):
-        carry = execute(s.bodies[1], [*consts, *carry], seen, room)
+    while True:
+        goes = execute(s.bodies[0], [*tests, *carry], seen, room)[0].value
+        if not jnp.any(goes):
+            return
+        after = execute(s.bodies[1], [*consts, *carry], seen, room)
+        if jnp.ndim(goes):  # many examples: those that have ended stay as they are
+            after = [
+                Carried(going_on(goes, x.value, old.value), x.origin)
+                for x, old in zip(after, carry, strict=True)
+            ]
+        carry = after
         yield
 
 

@@ -237,9 +237,20 @@ class _Loops:
     def loop(self, equation: jaxpr.Equation, *operands: Any) -> list[Any]:
         loop = equation.control
         tests, consts, carry = loop.split(operands)
-        while bool(self.inside(loop.condition, [*tests, *carry], equation)[0]):
-            carry = self.inside(loop.body, [*consts, *carry], equation, 1)
-        return carry
+        while True:
+            goes = np.asarray(
+                self.inside(loop.condition, [*tests, *carry], equation)[0]
+            )
+            if not goes.any():
+                return carry
+            after = self.inside(loop.body, [*consts, *carry], equation, 1)
+            if goes.ndim:  # many examples: those that have ended stay as they are
+                rank = [
+                    goes.reshape(goes.shape + (1,) * (np.ndim(x) - goes.ndim))
+                    for x in after
+                ]
+                after = [np.where(*x) for x in zip(rank, after, carry, strict=True)]
+            carry = after
 
     def solve(self, equation: jaxpr.Equation, *operands: Any) -> list[Any]:
         """A linear system with derivatives of its own, by the method that it names."""

@@ -17,6 +17,7 @@ from ..exact import trace
 from ..exact.run import lift
 from .errors import COLUMNS, EMPTY, KEPT
 from .operations import STEPS, TERMS, Address, counts, is_float, operations
+from .program import going_on
 
 
 Step = tuple[jaxpr.Equation, Sequence[Any], Sequence[Any]]
@@ -81,9 +82,14 @@ def eagerly(
     def loop(equation: jaxpr.Equation, *operands: Any) -> list[Any]:
         control = equation.control
         tests, consts, carry = control.split(operands)
-        while bool(inside(control.condition, [*tests, *carry], equation)[0]):
-            carry = inside(control.body, [*consts, *carry], equation, 1)
-        return carry
+        while True:
+            (goes,) = inside(control.condition, [*tests, *carry], equation)
+            if not jnp.any(goes):
+                return carry
+            after = inside(control.body, [*consts, *carry], equation, 1)
+            if jnp.ndim(goes):
+                after = [going_on(goes, *x) for x in zip(after, carry, strict=True)]
+            carry = after
 
     def cond(equation: jaxpr.Equation, index: Any, *operands: Any) -> list[Any]:
         branches = equation.control.branches

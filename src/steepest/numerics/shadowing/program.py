@@ -8,6 +8,7 @@ that both compute the same expression.
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import jax
@@ -159,7 +160,11 @@ class Run:
         order = counted(equation, loop.body, 1)
 
         def go_on(state: Any) -> Any:
-            values = [*tests, *_pairs(state[1])]
+            return wanted(state[1]).any()
+
+        def wanted(carry: Any) -> Any:
+            """Of a loop over many examples, which of them go on."""
+            values = [*tests, *_pairs(carry)]
             return self.inside(loop.condition, values, equation)[0][0].native
 
         def body(state: Any) -> Any:
@@ -167,7 +172,10 @@ class Run:
             values = [*consts, *_pairs(carry)]
             outs, rows = self.inside(loop.body, values, equation, 1)
             worst = _worse(worst, _at_turn(assemble(rows, order), turn))
-            return turn + 1, _tuples(outs), worst
+            after = _tuples(outs)
+            if loop.condition.jaxpr.outvars[0].aval.ndim:
+                after = jax.tree.map(partial(going_on, wanted(carry)), after, carry)
+            return turn + 1, after, worst
 
         start = (jnp.zeros((), jnp.int32), _tuples(carry), assemble([], order))
         _, carry, worst = lax.while_loop(go_on, body, start)
@@ -193,6 +201,12 @@ class Run:
         outs, rows = lax.switch(chosen, bodies, *_tuples(rest))
         self.ready.append((order, rows))
         return _pairs(outs)
+
+
+def going_on(wanted: Any, new: Any, old: Any) -> Any:
+    """`new` in the examples of a loop that go on, `old` in those that have ended."""
+    axes = tuple(range(wanted.ndim))
+    return lax.select(lax.broadcast_in_dim(wanted, jnp.shape(new), axes), new, old)
 
 
 def counted(
