@@ -284,7 +284,11 @@ def logical_xor(c: Context, x: Interval, y: Interval) -> Result:
     if c.fmt.kind == "bool":
         return ne(c, x, y)
     low, high, _ = logical_or(c, x, y)
-    return np.where(low >= 0, 0.0, c.fmt.low), high, {}
+    low = np.where(low >= 0, 0.0, c.fmt.low)
+    known = (x[0] == x[1]) & (y[0] == y[1]) & (abs(x[0]) < 2**53) & (abs(y[0]) < 2**53)
+    a, b = (np.where(known, z[0], 0.0).astype(np.int64) for z in (x, y))
+    only = (a ^ b).astype(np.float64)
+    return np.where(known, only, low), np.where(known, only, high), {}
 
 
 def logical_not(c: Context, x: Interval) -> Result:
