@@ -190,3 +190,12 @@ def test_two_blocks_of_attention_share_a_mask():
 
     low, high = ends(lambda x: attend(attend(attend(x))), Interval(-3, 2, (4, 5)))
     assert low >= -3.1 and high <= 3.1  # within the hull, but for roundings
+
+
+def test_the_bits_of_a_number_from_0_up_are_in_its_order():
+    def without_last_bits(x):
+        x = jnp.minimum(jnp.abs(x), 11.0)
+        bits = jax.lax.bitcast_convert_type(x, jnp.uint32) & jnp.uint32(0xFFFFF000)
+        return jax.lax.bitcast_convert_type(bits, jnp.float32)
+
+    assert ends(without_last_bits, ALL) == (0.0, 11.0)

@@ -545,9 +545,16 @@ def top_k(state: State, equation: jaxpr.Equation, v: Value) -> list[Value]:
 
 
 def bitcast(state: State, equation: jaxpr.Equation, v: Value) -> Value:
-    """Of integers from 0 up, floats from 0 up in the same order."""
+    """Floats from 0 up and integers from 0 up, of the same bits, in the same order."""
     out = equation.outputs[0]
     target = np.dtype(out.dtype)
+    size = target.itemsize
+    same = v.fmt.real and target.kind in "iu" and v.dtype.itemsize == size
+    if same and not v.nan and (v.least > 0 or (v.least == 0 and not v.minus)):
+        bits = np.array([v.least, v.most]).astype(v.dtype).view(f"u{size}")
+        return ranged(
+            state, out, *bits.astype(float), number=state.computed(equation, [v])
+        )
     known = v.fmt.kind == "int" and v.dtype.itemsize == target.itemsize
     if known and target in (np.float32, np.float64, np.float16) and v.least >= 0:
         kind = np.dtype(f"u{target.itemsize}")
