@@ -25,7 +25,7 @@ FEW = settings(
     database=None,
     suppress_health_check=list(HealthCheck),
 )
-MANY = settings(FEW, max_examples=1500)
+MANY = settings(FEW, max_examples=1000)
 
 
 def shown(program):
