@@ -83,8 +83,10 @@ def sqrt(c: Context, x: Interval) -> Result:
 
 def rsqrt(c: Context, x: Interval) -> Result:
     low, high = 1 / np.sqrt(np.maximum(x[1], 0)), 1 / np.sqrt(np.maximum(x[0], 0))
-    bounds = widened(c.fmt, low, high, 2)
-    return *bounds, {"pole": holds_zero(x), "domain": x[0] < 0}
+    low, high = widened(c.fmt, low, high, 2)
+    if c.minus[0]:  # of −0 it is −∞
+        low = np.where(holds_zero(x), -np.inf, low)
+    return low, high, {"pole": holds_zero(x), "domain": x[0] < 0}
 
 
 def logistic(c: Context, x: Interval) -> Result:
@@ -229,7 +231,7 @@ def cosh(c: Context, x: Interval) -> Result:
 
 def atan2(c: Context, y: Interval, x: Interval) -> Result:
     pi = 3.1415928 + 4 * c.fmt.eps
-    right = x[0] >= 0
+    right = (x[0] > 0) | ((x[0] >= 0) & (not c.minus[1]))  # atan2(0, −0) is π
     half = pi / 2
     plus = (y[0] >= 0) & ((y[0] > 0) | (not c.minus[0]) | right)  # of −0 it is −π
     low = np.where(plus, 0.0, np.where(right, -half, -pi))

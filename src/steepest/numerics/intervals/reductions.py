@@ -55,6 +55,8 @@ def summed(
     low = np.minimum(low, high)
     low, high = settle(fmt, low, high)
     nan = any(v.nan for v in operands)
+    contracted = equation.primitive == "dot_general"  # of products, which may be −0
+    signed = any(v.minus or v.least < 0 for v in operands)
     gives_inf = gives_nan = False
     if fmt.real:
         top = finite_sum(fmt, operands, positive, terms, limits[1])
@@ -82,7 +84,7 @@ def summed(
         low,
         high,
         nan=nan or gives_nan,
-        minus=terms == 1,
+        minus=bool(terms == 1 or np.min(low) < 0 or (contracted and signed)),
         spoilt=edge and (gives_inf or any(v.spoilt for v in operands)),
         number=state.computed(equation, operands) if number is None else number,
     )
