@@ -51,6 +51,11 @@ _HOME = {
     "fit": ".training",
 }
 
+_ROOMS = (
+    *("core", "numerics", "data", "curvature", "nn", "training", "learning"),
+    *("problems", "checkup"),
+)
+
 __all__ = [  # noqa: RUF022 (in the order in which a user meets them)
     "Problem",
     "Recipe",
@@ -75,6 +80,8 @@ __all__ = [  # noqa: RUF022 (in the order in which a user meets them)
 def __getattr__(name: str) -> Any:  # any public object
     if name in _HOME:
         return getattr(import_module(_HOME[name], __name__), name)
+    if name in _ROOMS:
+        return import_module(f".{name}", __name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

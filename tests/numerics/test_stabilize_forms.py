@@ -98,6 +98,37 @@ FORMS = {
         lambda x: jnp.cumsum(x)[3:] - jnp.cumsum(x)[:-3],
         [[1e7, 0.5, 0.25, 1.5, 0.75, 3.25]],
     ),
+    "one minus a sigmoid that was written out": (
+        lambda x: jnp.log(1 - 1 / (1 + jnp.exp(-x))),
+        [[95, -100, 0.5]],
+    ),
+    "log1p of such": (
+        lambda x: jnp.log1p(-1 / (1 + jnp.exp(-x))),
+        [[95, -100, 0.5]],
+    ),
+    "a focal loss of probabilities": (
+        lambda x: jnp.log(
+            jnp.where(jnp.arange(4) % 2, 1 / (1 + jnp.exp(-x)), 1 - jax.nn.sigmoid(x))
+        ),
+        [[95, -95, -120, 110]],
+    ),
+    "a branch of which the slope is infinite where it is hidden": (
+        lambda x: jnp.log(jnp.where(x < 0, 1 - jnp.exp(x), jnp.exp(x))),
+        [[-1e-20, 0, 2, 100]],
+    ),
+    "a contrastive loss by the diagonal": (
+        lambda s: jnp.log(jnp.diag(jnp.exp(s)) / jnp.exp(s).sum(-1)),
+        [[[120, 20, 100], [0, -110, -100], [5, 3, 90]]],
+    ),
+    "the diagonal of a softmax": (
+        lambda s: jnp.log(jnp.diagonal(jax.nn.softmax(s))),
+        [[[120, 20, 100], [0, -110, 0], [5, 3, 90]]],
+    ),
+    "a root less 1": (lambda x: jnp.sqrt(1 + x**2) - 1, [[1e25, 1e-10, 3]]),
+    "a versine over a square": (
+        lambda x: (1 - jnp.cos(2 * x)) / x**2,
+        [[1e-6, 1e-3, 2]],
+    ),
     "entropy of two": (
         lambda p: -p * jnp.log(p) - (1 - p) * jnp.log(1 - p),
         [[1e-30, 0.25, 0.999]],

@@ -190,7 +190,11 @@ def find(module: ModuleType, name: str, path: Path) -> Any:
     found: Any = module
     for part in name.split("."):
         if not hasattr(found, part):
-            known = [k for k in vars(module) if not k.startswith("_")]
+            known = [
+                k
+                for k, v in vars(module).items()
+                if not (k.startswith("_") or isinstance(v, ModuleType))
+            ]
             near = difflib.get_close_matches(name, known, 3, cutoff=0.5)
             near = near or list(programs(module))
             hint = f" Did you mean {' or '.join(near)}?" if near else ""

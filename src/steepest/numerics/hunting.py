@@ -89,8 +89,8 @@ def raise_step_size(
     """Gradient descent on `loss(params, *args)` with larger and larger steps.
 
     "explodes": at the largest steps the loss grew, as that of a right loss does.
-    "stuck": at some step size the gradient became exactly zero and the loss is worse
-    than what smaller steps reached. "not finite": a NaN before the loss had become
+    "stuck": at some step size the gradient became exactly zero, and the loss is worse
+    than what smaller steps reached, or the zero was made by rounding. "not finite": a NaN before the loss had become
     large. "converges": it went down with every step size.
     """
     values, gradient = prepared(loss, params, args)
@@ -110,13 +110,15 @@ def raise_step_size(
         (min(t.losses) for t in trials if np.isfinite(t.losses).all()), default=0
     )
     spread = abs(trials[0].losses[0] - best)
-    if stuck is not None and stuck[0].last > best + 0.1 * spread + 1e-6 * abs(best):
+    zeroed = None if stuck is None else where_zero(gradient.program, stuck[1])
+    if stuck is not None and _stuck(stuck[0], zeroed, best, spread):
         trial, here = stuck
-        zeroed = where_zero(gradient.program, here)
         said = (
             f"with steps of {trial.size:g} the gradient is exactly zero at a loss of "
-            f"{trial.last:.4g}, though {best:.4g} can be reached"
+            f"{trial.last:.4g}"
         )
+        if trial.last > best + 0.1 * spread:
+            said += f", though {best:.4g} can be reached"
         return Hunt(
             "stuck",
             f"{said}; {zeroed}." if zeroed else f"{said}.",
@@ -134,6 +136,18 @@ def raise_step_size(
         said = f"from steps of {first.size:g} on the loss grows, as it should"
         return Hunt("explodes", f"{said}.", tuple(trials))
     return Hunt("converges", "the loss went down with every step size.", tuple(trials))
+
+
+def _stuck(trial: Trial, zeroed: Zeroed | None, best: float, spread: float) -> bool:
+    """Whether a gradient of zero is no minimum.
+
+    Smaller steps reached less; or the zero was made by rounding, at a loss that is not
+    small.
+    """
+    if trial.last > best + 0.1 * spread + 1e-6 * abs(best):
+        return True
+    rounded = zeroed is not None and zeroed.rounded
+    return rounded and trial.last > 1e-3 * max(abs(trial.losses[0]), 1e-30)
 
 
 def scale(

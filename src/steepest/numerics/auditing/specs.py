@@ -60,6 +60,7 @@ def ask(fun: Callable[..., Any], specs: Sequence[Any]) -> Question:
     leaves, tree = jax.tree.flatten(tuple(specs))
     for leaf in leaves:
         refuse_number(leaf)
+        refuse_text(leaf)
     leaves = [numbers(leaf) for leaf in leaves]
     if not any(is_spec(leaf) for leaf in leaves):
         raise InputError(
@@ -135,6 +136,14 @@ def refuse_number(leaf: Any) -> None:
         raise InputError(
             f"The number {leaf!r} is no spec. Give an array, as in "
             f"jnp.asarray({leaf!r}), or a range: steepest.Interval(low, high, shape)."
+        )
+
+
+def refuse_text(leaf: Any) -> None:
+    if isinstance(leaf, str) and "[" in leaf:
+        raise InputError(
+            f"{leaf!r} is a spec for the command line; here a range is "
+            "steepest.Interval(low, high, shape, dtype)."
         )
 
 

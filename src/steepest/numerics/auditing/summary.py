@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import jax
+import numpy as np
 
 from .._stabilize import stabilize
 from .finding import ORDER, Fault
@@ -70,7 +71,8 @@ def with_suggestions(faults: Sequence[Fault], question: Question) -> list[Fault]
     for fault in faults:
         line = fault.place.file, fault.place.line
         if fault.witness is not None:
-            fault = replace(fault, suggestion=said.get(line, ""))
+            cured = line not in known or finite_again(stable, fault)
+            fault = replace(fault, suggestion=said.get(line, "") if cured else "")
         if fault.verdict == "imprecise":
             mended = line in known and mends(stable, fault)
             fault = (
@@ -80,6 +82,16 @@ def with_suggestions(faults: Sequence[Fault], question: Question) -> list[Fault]
             )
         out.append(fault)
     return out
+
+
+def finite_again(stable: Callable[..., Any], fault: Fault) -> bool:
+    """Whether the rewritten function is finite where the written one was not."""
+    if fault.where != "value" or fault.witness is None:
+        return True
+    if fault.computed is None or np.isfinite(fault.computed):
+        return True
+    values = jax.tree.leaves(stable(*fault.witness))
+    return all(np.isfinite(floats(v)).all() for v in values)
 
 
 def mends(stable: Callable[..., Any], fault: Fault) -> bool:

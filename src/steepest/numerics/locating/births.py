@@ -28,6 +28,9 @@ class Origin(NamedTuple):
     path: tuple[str, ...] = ()  # the calls and loops it is in; a turn as "scan[7]"
     mode: str = "eager"  # "jit" if it is so only in the compiled program
 
+    def __str__(self) -> str:
+        return self.sentence
+
 
 class Birth(NamedTuple):
     """A NaN or an infinity: where it was made, and what became of it."""
@@ -35,9 +38,13 @@ class Birth(NamedTuple):
     origin: Origin
     reaches_output: bool
     passed: int  # operations that it went through
-    killed: tuple[
-        str, ...
-    ]  # operations behind which there is none of it: "select_n a.py:3"
+    killed: tuple[str, ...]  # what there is none of it behind: "select_n a.py:3"
+
+    def __str__(self) -> str:
+        if self.reaches_output:
+            return f"{self.origin.sentence}; it reaches a result"
+        ends = f", ended by {', '.join(self.killed)}" if self.killed else ""
+        return f"{self.origin.sentence}; it reaches no result{ends}"
 
 
 class Traced(NamedTuple):

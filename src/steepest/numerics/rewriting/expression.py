@@ -63,6 +63,7 @@ MOVES = frozenset(
         "slice",
         "dynamic_slice",
         "gather",
+        "diagonal",
         "rev",
         "copy",
         "copy_p",

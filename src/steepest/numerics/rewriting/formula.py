@@ -3,6 +3,7 @@
 from .engine import Change
 from .exponential import exp_of
 from .expression import MOVES, Expressions, Node, origin
+from .halves import SHORT
 from .logarithm import product
 from .softmaxes import is_softmax
 
@@ -36,8 +37,13 @@ def formulas(change: Change) -> tuple[str, str]:
     if change.form is None:
         return old, ""
     new = _write(change.xs, change.form.node, names, stop, 7)[0]
-    wide = change.form.node.op in ("float16", "bfloat16") and new == old
-    return old, f"{new}, in float32" if wide else new
+    wide = change.form.node is not change.old and new == old
+    return old, f"{new}, in float32" if wide and _short(change.old) else new
+
+
+def _short(node: Node) -> bool:
+    """Whether sixteen bits are among the formats of a value and its operands."""
+    return any(n.dtype in SHORT for n in (node, *node.args))
 
 
 def _write(
@@ -68,6 +74,8 @@ def _write(
         (p, s), (q, t) = map(inner, node.args)
         p = f"({p})" if s < tight else p
         q = f"({q})" if t < tight or (t == tight and op in ("sub", "div")) else q
+        if op == "add" and q.startswith("−"):
+            return f"{p} − {q.removeprefix('−')}", tight
         return f"{p}{INFIX[op]}{q}", tight
     if op == "neg":
         p, s = inner(node.args[0])

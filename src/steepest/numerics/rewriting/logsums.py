@@ -62,8 +62,48 @@ def log_of_whole(xs: Expressions, v: Node) -> Linear | None:
         cases = [_case(xs, n) for n in a[1:]]
         if all(c is not None for c in cases) and any(c.terms for c in cases if c):
             false, true = (emit(xs, reflect(xs, c), v) for c in cases if c is not None)
-            return atom(xs.select(a[0], false, true))
+            false = hidden(xs, false, a[0], when=True)
+            return atom(xs.select(a[0], false, hidden(xs, true, a[0], when=False)))
     return None
+
+
+#: New functions with an infinite slope somewhere, and where they have none.
+HARMLESS = {
+    "log1mexp": (-1.0,),
+    "log_expm1": (1.0,),
+    "logdiffexp": (0.0, -1.0),
+    "log": (1.0,),
+    "log1p": (0.0,),
+}
+PLAIN = frozenset(("add", "sub", "mul", "neg", "div", "max", "min"))
+
+
+def hidden(xs: Expressions, node: Node, predicate: Node, when: bool) -> Node:
+    """A branch whose singular functions are harmless where it is not chosen."""
+    if node.known is not None or node.equation is not None or not node.args:
+        return node
+    if predicate.shape not in ((), node.shape):
+        return node
+    if node.op in HARMLESS:
+        args = []
+        for u, c in zip(node.args, HARMLESS[node.op], strict=True):
+            number = xs.number(c, node)
+            pair = (u, number) if when else (number, u)
+            args.append(xs.select(predicate, *pair))
+        if node.op in ("log", "log1p"):
+            return xs.unary(node.op, *args) if node.op == "log" else log1p(xs, *args)
+        return named(xs, node.op, *args)
+    if node.op in PLAIN:
+        args = [hidden(xs, u, predicate, when) for u in node.args]
+        join = {"add": xs.add, "sub": xs.sub, "mul": xs.mul, "div": xs.div}.get(node.op)
+        if node.op == "neg":
+            return xs.neg(*args)
+        return join(*args) if join is not None else xs._arithmetic(node.op, *args)
+    return node
+
+
+def log1p(xs: Expressions, u: Node) -> Node:
+    return xs.call("log1p", f.log1p, u)
 
 
 def _case(xs: Expressions, v: Node) -> Linear | None:
@@ -116,6 +156,9 @@ def _log_of_sum(xs: Expressions, v: Node) -> Linear | None:
             u = xs.scale(other.args[0], 2.0)
             lin = softplus(xs, xs.neg(u)).times(-1.0)
             return lin.plus(Linear((), math.log(2)))
+        less = _less(xs, other) if c == 1 else None
+        if less is not None:
+            return one_minus(xs, less, v)
     La, Lb = logarithm.log_or_number(xs, a), logarithm.log_or_number(xs, b)
     if La is None or Lb is None or not (La.terms or Lb.terms):
         return None
@@ -171,12 +214,30 @@ def _log_of_difference(xs: Expressions, v: Node) -> Linear | None:
         p, q = (lin.terms[0][0].args[0] for lin in (La, Lb))
         out = xs.call("log_ndtr_difference", f.log_ndtr_difference, p, q)
         return atom(out).plus(Linear((), La.constant))
-    p, q = emit(xs, reflect(xs, La), v), emit(xs, reflect(xs, Lb), v)
     if not La.terms and La.constant == 0:
-        return atom(named(xs, "log1mexp", q))
+        return one_minus(xs, Lb, v)
+    p, q = emit(xs, reflect(xs, La), v), emit(xs, reflect(xs, Lb), v)
     if not Lb.terms and Lb.constant == 0:
         return atom(named(xs, "log_expm1", p))
     return atom(named(xs, "logdiffexp", p, q))
+
+
+def one_minus(xs: Expressions, lin: Linear, like: Node) -> Linear:
+    """log(1 − exp L); of 1 − σ(u) it is log σ(−u)."""
+    lin = reflect(xs, simplify(xs, lin))
+    if len(lin.terms) == 1 and not lin.constant:
+        node, c = lin.terms[0]
+        if node.op == "softplus" and c == -1:
+            return softplus(xs, xs.neg(node.args[0])).times(-1.0)
+    return atom(named(xs, "log1mexp", emit(xs, lin, like)))
+
+
+def _less(xs: Expressions, v: Node) -> Linear | None:
+    """log of −v, where v is a negative multiple of an exponential."""
+    p = logarithm.product(xs, v)
+    if v.known is not None or not p.exps or p.rest or p.scale >= 0:
+        return None
+    return p.E.plus(Linear((), math.log(-p.scale)))
 
 
 def _log_of_reduction(xs: Expressions, v: Node) -> Linear | None:

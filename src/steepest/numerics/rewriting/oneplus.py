@@ -205,6 +205,9 @@ def _power(xs: Expressions, v: Node, depth: int) -> Node | None:
     if d is None:
         return None
     if op == "sqrt":
+        if d.op == "square":
+            fun = ratios.hypot_less_one
+            return xs.call("hypot_less_one", fun, d.args[0])
         return xs.call("sqrt1pm1", f.stable("sqrt1pm1"), d)
     if op == "square":
         return xs.mul(d, xs.add(d, xs.number(2.0, d)))

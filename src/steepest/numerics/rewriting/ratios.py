@@ -164,6 +164,19 @@ def _stirling(z: Any) -> Any:
     return (1 / 12 - s * (1 / 360 - s * (1 / 1260 - s / 1680))) / z
 
 
+def hypot_less_one(x: Any) -> Any:
+    """√(1 + x²) − 1, also where x² overflows."""
+    far = jnp.abs(x) > 1024
+    big, small = jnp.where(far, x, 1.0), jnp.where(far, 0.0, x)
+    one = jnp.ones_like(x)
+    return jnp.where(far, stable.hypot(one, big) - 1, stable.sqrt1pm1(small * small))
+
+
+def versine_over_square(x: Any) -> Any:
+    """(1 − cos x)/x² = ½·(sin(x/2)/(x/2))²."""
+    return jnp.square(sinc(x / 2)) / 2
+
+
 def log1p_square(x: Any) -> Any:
     """log(1 + x²), also where x² overflows."""
     far = jnp.abs(x) > 1024

@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import jax.numpy as jnp
+
 from ...core import jaxpr
 from .carries import Carries, carries
 from .expression import Expressions, Node
@@ -106,6 +108,12 @@ def read(
             note(equation, args, outs)
             r.whole.add(equation.address)
             return outs
+        if _library_diagonal(equation):
+            outs = r.xs.opaque(equation, "diagonal", args, {})
+            outs[0].fun = jnp.diagonal
+            note(equation, args, outs)
+            r.whole.add(equation.address)
+            return outs
         r.calls.append(equation)
         outs = inside(control.body, args, equation, 0)
         r.calls.pop()
@@ -178,6 +186,25 @@ def _custom(equation: jaxpr.Equation) -> str:
         return f"custom {name}"
     found = {e.primitive for e in jaxpr.equations(equation.control.body)}
     return name if found.issuperset(expected) else f"custom {name}"
+
+
+def _library_diagonal(equation: jaxpr.Equation) -> bool:
+    """`jnp.diagonal` of a matrix, which is another program on every platform."""
+    if equation.name != "diagonal" or len(equation.inputs) != 1:
+        return False
+    (x,), (out,) = equation.inputs, equation.outputs
+    if len(x.shape) != 2 or out.shape != (min(x.shape),):
+        return False
+    found = {e.primitive for e in jaxpr.equations(equation.control.body)}
+    return found >= {"iota", "gather"} and found <= DIAGONAL
+
+
+DIAGONAL = frozenset(
+    (
+        *("iota", "lt", "add", "select_n", "broadcast_in_dim", "concatenate", "gather"),
+        *("eq", "convert_element_type", "platform_index", "cond", "mul", "reduce_sum"),
+    )
+)
 
 
 def _library_determinant(equation: jaxpr.Equation) -> bool:

@@ -38,7 +38,7 @@ def removable(xs: Expressions, v: Node) -> Node | None:
     if v.op != "div" or v.args[1].known is not None:
         return None
     a, b = v.args
-    found = _over(xs, a, b) or _slope(xs, a, b)
+    found = _over(xs, a, b) or _slope(xs, a, b) or _versine(xs, a, b)
     if found is not None:
         return found
     below = None if a.known is not None else _over(xs, b, a) or _slope(xs, b, a)
@@ -46,6 +46,22 @@ def removable(xs: Expressions, v: Node) -> Node | None:
         return None
     one = xs.number(1.0, v)
     return xs.div(one, below)
+
+
+def _versine(xs: Expressions, a: Node, b: Node) -> Node | None:
+    """k·(1 − cos u)/u²."""
+    above, below = expanded(xs, a), expanded(xs, b)
+    if len(above.terms) != 1 or len(below.terms) != 1 or below.constant:
+        return None
+    (cosine, k), (square, m) = above.terms[0], below.terms[0]
+    if cosine.op != "cos" or square.op != "square" or above.constant != -k:
+        return None
+    u = cosine.args[0]
+    factor = proportional(expanded(xs, u), expanded(xs, square.args[0]))
+    if factor is None or u.shape != b.shape:
+        return None
+    out = xs.call("versine_over_square", ratios.versine_over_square, u)
+    return xs.scale(out, -k * factor * factor / m)
 
 
 def proportional(p: Linear, q: Linear) -> float | None:

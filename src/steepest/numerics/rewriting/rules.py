@@ -297,6 +297,7 @@ BECAUSE: dict[str, Callable[[Node], str]] = {
     **dict.fromkeys(("log_product", "log_abs_product", "log_cumprod"), _powers),
     **dict.fromkeys(("expm1_over_x", "sinc", "tanh_over_x", "sinh_over_x"), _removable),
     **dict.fromkeys(("log1p_over_x", "power_over_exponent"), _removable),
+    "versine_over_square": _removable,
 }
 
 

@@ -58,6 +58,10 @@ PICKS = frozenset(("slice", "squeeze", "reshape", "gather", "dynamic_slice"))
 def log_of_entry(xs: Expressions, v: Node) -> Linear | None:
     """e[i] / Σ e, entries of a whole array over the sum of it."""
     a, total = v.args[0], origin(v.args[1])
+    if total.op != "reduce_sum":
+        return None
+    if a.op == "diagonal" and a.args[0] is total.args[0] and v.args[1] is total:
+        return _picked(xs, total, tuple(total.params["axes"]), [a])
     if total.op != "reduce_sum" or total.shape or a.op not in PICKS:
         return None
     whole, path = a, []
@@ -66,10 +70,17 @@ def log_of_entry(xs: Expressions, v: Node) -> Linear | None:
         whole = whole.args[0]
     if whole is not total.args[0]:
         return None
+    return _picked(xs, total, tuple(range(len(whole.shape))), path)
+
+
+def _picked(
+    xs: Expressions, total: Node, axes: tuple[int, ...], path: list[Node]
+) -> Linear | None:
+    """The entries of log softmax that a path of moves picks, last move first."""
+    whole = total.args[0]
     p = logarithm.product(xs, whole)
-    if not p.exps or p.rest:
+    if not p.exps or p.rest or len(whole.shape) < len(axes):
         return None
-    axes = tuple(range(len(whole.shape)))
     u = unshifted(emit(xs, p.E, whole), axes)
     out = xs.call("log_softmax", f.log_softmax, u, options={"axis": as_axis(axes)})
     for like in reversed(path):
