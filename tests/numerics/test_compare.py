@@ -160,6 +160,10 @@ def test_a_comparison_is_printed_and_written_as_json():
             lambda: compare_programs(lambda x: x, lambda x: (x, x), X),
             "return different things",
         ),
+        (
+            lambda: compare_programs(lambda x: x, jnp.sum, X),
+            r"Output 0 is float32\[.*\] in the old version and float32\[\] in the new",
+        ),
     ],
 )
 def test_what_cannot_be_compared_is_said_in_a_sentence(call, message):

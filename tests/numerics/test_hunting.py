@@ -67,6 +67,17 @@ def test_a_nan_before_the_loss_is_large_is_reported_with_its_operation():
     assert seen.origin.primitive == "log"
 
 
+def test_an_infinity_of_a_pole_is_no_explosion():
+    def loss(w, x, y):
+        p = jax.nn.softmax(jnp.outer(x @ w, jnp.asarray([0.0, 1.0])))
+        return -jnp.mean(jnp.log(jnp.where(y == 1, p[:, 1], p[:, 0])))
+
+    seen = hunting.raise_step_size(loss, W, X, Y)
+    assert seen.verdict == "not finite" and seen.suspicious
+    assert seen.origin.primitive == "log"
+    assert "infinite before it is large: `log` of 0" in seen.sentence
+
+
 def test_logits_that_are_wrong_have_a_gradient_however_large():
     logits = jnp.asarray([2.0, -3.0, 1.0])
     targets = jnp.asarray([0.0, 1.0, 1.0])
@@ -123,6 +134,7 @@ def test_a_loss_that_goes_down_with_every_step_converges():
     [
         (lambda: hunting.scale(3, W), "The test is of a loss; an int came."),
         (lambda: hunting.scale(lambda w: w, W), "has to return one number"),
+        (lambda: hunting.scale(lambda w: (w.sum(), w), W), "returns 2 values"),
         (lambda: hunting.scale(lambda n: 1.0, jnp.arange(2)), "hold no floats"),
         (lambda: hunting.scale(jnp.sum, W, factors=()), "`factors` are finite"),
         (

@@ -173,6 +173,14 @@ def _refuse_other_outputs(old: jaxpr.Program, new: jaxpr.Program) -> None:
             f"The two versions return different things, {trees[0]} and {trees[1]}. "
             "Compare functions that return the same structure."
         )
+    both = zip(old.closed.out_avals, new.closed.out_avals, strict=True)
+    for i, (a, b) in enumerate(both):
+        if a.shape != b.shape:
+            raise InputError(
+                f"Output {i} is {a.str_short()} in the old version and "
+                f"{b.str_short()} in the new. Compare functions that return arrays of "
+                "the same shapes."
+            )
 
 
 def _changes(

@@ -38,6 +38,8 @@ from .shadowing.zeros import Zeroed, where_zero
 RATES = tuple(10.0**k for k in range(-3, 7))
 FACTORS = (1e-2, 1e-1, 1.0, 1e1, 1e2, 1e3, 1e4)
 STEPS = 5
+#: What is infinite at a point of finite operands, however small the loss was before.
+POLES = frozenset(("log", "log1p", "div", "rsqrt", "pow", "integer_pow", "atanh"))
 
 
 class Trial(NamedTuple):
@@ -90,22 +92,26 @@ def raise_step_size(
 
     "explodes": at the largest steps the loss grew, as that of a right loss does.
     "stuck": at some step size the gradient became exactly zero, and the loss is worse
-    than what smaller steps reached, or the zero was made by rounding. "not finite": a NaN before the loss had become
-    large. "converges": it went down with every step size.
+    than what smaller steps reached, or the zero was made by rounding. "not finite": the
+    loss became NaN, or infinite at a pole such as log(0), before it had become large.
+    "converges": it went down with every step size.
     """
     values, gradient = prepared(loss, params, args)
     if steps < 1 or not rates or not all(r > 0 for r in rates):
         raise InputError("`rates` are positive step sizes, and `steps` at least 1.")
     trials: list[Trial] = []
     stuck: tuple[Trial, list[Any]] | None = None
-    broken: tuple[Trial, list[Any]] | None = None
+    broken: tuple[Trial, Origin | None] | None = None
     for rate in sorted(float(r) for r in rates):
         trial, here = descend(gradient, values, rate, steps)
         trials.append(trial)
         if trial.gradient_norm == 0 and stuck is None:
             stuck = trial, here
-        elif np.isnan(trial.last) and broken is None and not grew(trial.losses[:-1]):
-            broken = trial, here
+        elif broken is None and not np.isfinite(trial.last):
+            origin = None if grew(trial.losses[:-1]) else gradient.origin(here)
+            at_pole = origin is not None and origin.primitive in POLES
+            if at_pole or (np.isnan(trial.last) and not grew(trial.losses[:-1])):
+                broken = trial, origin
     best = min(
         (min(t.losses) for t in trials if np.isfinite(t.losses).all()), default=0
     )
@@ -126,9 +132,11 @@ def raise_step_size(
             zeroed,
         )
     if broken is not None:
-        trial, here = broken
-        origin = gradient.origin(here)
-        said = f"with steps of {trial.size:g} the loss becomes NaN before it is large"
+        trial, origin = broken
+        became = "NaN" if np.isnan(trial.last) else "infinite"
+        said = (
+            f"with steps of {trial.size:g} the loss becomes {became} before it is large"
+        )
         said += f": {origin.sentence}." if origin else "."
         return Hunt("not finite", said, tuple(trials), origin=origin)
     first = next((t for t in trials if grew(t.losses)), None)
@@ -253,6 +261,11 @@ def prepared(
         return loss(jax.tree.unflatten(tree, filled), *args)
 
     shape = jax.eval_shape(flat, *values)
+    if isinstance(shape, tuple):
+        raise InputError(
+            f"The loss returns {len(shape)} values and has to return one number; give "
+            "a function that returns the loss alone."
+        )
     if getattr(shape, "shape", None) != ():
         raise InputError("The loss has to return one number; take the mean or the sum.")
     by = tuple(i for i, r in enumerate(real) if r)
