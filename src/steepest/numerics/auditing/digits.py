@@ -89,10 +89,10 @@ def lost(
             exact_left -= 1
             true = truth.exact(ran.point)
             suspects = suspicious(side, ran.outputs, true)
+        moved = sensitivity(side, truth, ran.point, suspects, question, rng)
         for output in suspects:
-            loss = measure(
-                side, truth, ran, output, true[output], scales[output], question, rng
-            )
+            y, scale = ran.outputs[output], scales[output]
+            loss = measure(ran.point, output, y, true[output], moved[output], scale)
             if loss is not None and not (loss.small and side.where == "gradient"):
                 losses.append(loss)
         clock.lap("digits", searching=True)
@@ -178,27 +178,32 @@ def limit(info: Any) -> float:
     return min(NEEDLESS, max(COARSE / float(info.eps), 8.0))
 
 
-def measure(
+def sensitivity(
     side: Any,
     truth: Truth,
-    ran: Fine,
-    output: int,
-    exact: Any,
-    scale: float,
+    point: Point,
+    outputs: Sequence[int],
     question: Any,
     rng: np.random.Generator,
+) -> dict[int, np.ndarray]:
+    """max_δ |y*(x + δ) − y*(x)| of these outputs, element by element."""
+    moved: dict[int, Any] = dict.fromkeys(outputs, 0.0)
+    for turn in range(NEIGHBOURS if outputs else 0):
+        at = generic(point, question, rng) if turn % 2 else point
+        beside, here = truth.wide(neighbour(side.boxes, at, rng)), truth.wide(at)
+        with np.errstate(invalid="ignore", over="ignore"):
+            for i in outputs:
+                off = abs(as_float(beside[i]).ravel() - as_float(here[i]).ravel())
+                moved[i] = np.fmax(moved[i], np.nan_to_num(off, nan=0.0))
+    return moved
+
+
+def measure(
+    point: Point, output: int, computed: Any, exact: Any, moved: Any, scale: float
 ) -> Loss | None:
     """The worst element by (1), or None if all are within the condition."""
-    computed, point = ran.outputs[output], ran.point
     y, true = as_float(computed).ravel(), as_float(exact).ravel()
     info = jnp.finfo(computed.dtype)
-    moved = np.zeros_like(true)
-    value = lambda p: as_float(truth.wide(p)[output]).ravel()
-    for turn in range(NEIGHBOURS):
-        at = generic(point, question, rng) if turn % 2 else point
-        with np.errstate(invalid="ignore", over="ignore"):
-            off = abs(value(neighbour(side.boxes, at, rng)) - value(at))
-            moved = np.fmax(moved, np.nan_to_num(off, nan=0.0))
     with np.errstate(invalid="ignore", over="ignore"):
         cost = float(info.eps) * abs(true) + moved + float(info.tiny)
         ratio = np.nan_to_num(abs(y - true) / cost, nan=0.0, posinf=0.0)
