@@ -11,7 +11,7 @@ from ..core.errors import InputError, type_name
 from . import specs
 from .check import blamed
 from .loading import Target, as_target, find, load, run_file, split
-from .output import put, stages, writable
+from .output import put, writable
 
 
 class Asked(NamedTuple):
@@ -100,9 +100,7 @@ def run(
     asked = ask(target, spec or [], seed)
     from ..numerics import audit
 
-    with blamed(asked.target), stages(True) as stage:
-        if stage is not None:
-            stage(f"auditing {target}")
+    with blamed(asked.target):
         found = audit(
             asked.fun, *asked.specs, gradient=gradient, budget=budget, seed=seed
         )

@@ -27,6 +27,7 @@ References
     against condition number).
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -34,6 +35,7 @@ import jax
 from jax.extend import core
 
 from ..core.errors import InputError
+from ..core.progress import progress
 from .auditing import digits
 from .auditing.compiled import only_compiled, suspected
 from .auditing.faults import confirmed, noted, possible
@@ -80,7 +82,20 @@ def audit(
     ('exp', 'overflow')
     """
     check(budget, seed)
-    clock = Clock(float(budget))
+    total = int(budget) if math.isfinite(float(budget)) else None
+    with progress("auditing (seconds)", total) as tell:
+        clock = Clock(float(budget), tell)
+        return searched(fun, specs, gradient, clock, seed)
+
+
+def searched(
+    fun: Callable[..., Any],
+    specs: Sequence[Any],
+    gradient: bool,
+    clock: Clock,
+    seed: int,
+) -> Audit:
+    """The audit of a function, in the time that the clock has."""
     question = ask(fun, specs)
     sides = [value_side(question)]
     if gradient and (side := gradient_side(question)) is not None:

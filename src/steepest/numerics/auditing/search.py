@@ -6,7 +6,7 @@ that its neighbourhood can make fail.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -28,8 +28,11 @@ MOST_POINTS = 400
 class Clock:
     """The time that a search has left; compilation does not count."""
 
-    def __init__(self, budget: float) -> None:
+    def __init__(
+        self, budget: float, tell: Callable[[int, str], None] | None = None
+    ) -> None:
         self.budget = budget
+        self.tell = tell  # the seconds that were spent, and on what
         self.spent = 0.0
         self.laps: dict[str, float] = {}
         self.last = time.perf_counter()
@@ -40,6 +43,8 @@ class Clock:
         self.laps[name] = self.laps.get(name, 0.0) + now - self.last
         self.spent += (now - self.last) * searching
         self.last = now
+        if self.tell is not None:
+            self.tell(int(self.spent), name)
 
     def left(self) -> float:
         return self.budget - self.spent
