@@ -300,6 +300,14 @@ def equations(
             yield from equations(closed_inner, equation, inner)
 
 
+def is_float(x: Any) -> bool:
+    """Whether an array or an abstract value holds floats or complex numbers."""
+    dtype = getattr(x, "dtype", None)
+    if dtype is None or jax.dtypes.issubdtype(dtype, jax.dtypes.extended):
+        return False
+    return bool(jax.numpy.issubdtype(dtype, np.inexact))
+
+
 def bodies(control: Call | Scan | While | Cond | None) -> tuple[Closed, ...]:
     """The programs inside a piece of control flow."""
     match control:
@@ -458,14 +466,14 @@ def _scan(control: Scan, fun: Callable, values: Sequence[Any]) -> list[Any]:
 def bind_wide(equation: Equation, *values: Any) -> list[Any]:
     """Run an ordinary equation in float64: dtypes among its parameters are widened."""
     params = {
-        name: jax.numpy.float64 if _is_float(value) else value
+        name: jax.numpy.float64 if _is_float_type(value) else value
         for name, value in equation.eqn.params.items()
     }
     out = equation.eqn.primitive.bind(*values, **params)
     return list(out) if equation.eqn.primitive.multiple_results else [out]
 
 
-def _is_float(value: Any) -> bool:
+def _is_float_type(value: Any) -> bool:
     if not isinstance(value, (np.dtype, type)):
         return False
     try:

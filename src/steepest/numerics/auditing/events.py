@@ -23,12 +23,12 @@ would take minutes to compile where the network takes seconds.
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 
 from ...core import jaxpr
+from ...core.jaxpr import is_float as is_float
 from ..shadowing.program import going_on
 
 
@@ -94,15 +94,6 @@ def watch(closed: jaxpr.Closed) -> Watch:
         return seen
 
     return Watch(run, equations, plan)
-
-
-def is_float(x: Any) -> bool:
-    dtype = getattr(x, "dtype", None)
-    return (
-        dtype is not None
-        and not jax.dtypes.issubdtype(dtype, jax.dtypes.extended)
-        and bool(jnp.issubdtype(dtype, jnp.inexact))
-    )
 
 
 # -- A program as a list of steps -----------------------------------------------------

@@ -16,6 +16,7 @@ import numpy as np
 
 from ...core import jaxpr
 from ...core.errors import InputError
+from ...core.jaxpr import is_float as is_float
 
 
 Values: TypeAlias = Any  # a NumPy array, or an array of random keys
@@ -88,14 +89,6 @@ def size_of(x: Any) -> int:
     if isinstance(x, mpmath.mpf):
         return x._mpf_[2] + x._mpf_[3]
     return max(part[2] + part[3] for part in x._mpc_)
-
-
-def is_float(x: Any) -> bool:
-    """Whether an array or an abstract value holds floats or complex numbers."""
-    dtype = getattr(x, "dtype", None)
-    if dtype is None or jax.dtypes.issubdtype(dtype, jax.dtypes.extended):
-        return False
-    return bool(jnp.issubdtype(dtype, jnp.inexact))
 
 
 def lift(x: Any) -> Values:

@@ -112,10 +112,6 @@ def tanh(c: Context, x: Interval) -> Result:
     return np.where(x[0] >= end, 1.0, low), np.where(x[1] <= -end, -1.0, high), {}
 
 
-def decreasing(rule: Rule) -> Rule:
-    return lambda c, x: rule(c, (x[1], x[0]))
-
-
 def erfc_bounds(c: Context, x: Interval) -> Result:
     """By exp(−x²), so that its error grows with x²."""
     f = floats(erfc)

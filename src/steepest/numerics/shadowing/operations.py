@@ -8,11 +8,11 @@ computes integers, apart from decisions that are made on floats: a comparison, a
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jax.extend import core
 
 from ...core import jaxpr
+from ...core.jaxpr import is_float as is_float
 
 
 Address = tuple[int, ...]
@@ -155,14 +155,6 @@ def narrows(equation: jaxpr.Equation) -> bool:
     old, new = equation.inputs[0].dtype, equation.outputs[0].dtype
     a, b = jnp.finfo(old), jnp.finfo(new)
     return bool(b.nmant < a.nmant or b.maxexp < a.maxexp or b.minexp > a.minexp)
-
-
-def is_float(x: Any) -> bool:
-    """Whether an array or an abstract value holds floats or complex numbers."""
-    dtype = getattr(x, "dtype", None)
-    if dtype is None or jax.dtypes.issubdtype(dtype, jax.dtypes.extended):
-        return False
-    return bool(jnp.issubdtype(dtype, jnp.inexact))
 
 
 def reached(closed: jaxpr.Closed) -> dict[Address, frozenset[int]]:

@@ -44,11 +44,6 @@ class Loss(NamedTuple):
     decisions: int  # elements that the wide run would decide in another way
 
     @property
-    def amplification(self) -> float:
-        """How much of a relative error of the operands came out."""
-        return self.inherited / self.before if self.before else float("nan")
-
-    @property
     def growth(self) -> float:
         """How much greater the error is behind the operation than before it."""
         return self.total / max(self.before, self.operation.eps / 2)
