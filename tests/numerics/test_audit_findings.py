@@ -262,3 +262,14 @@ def test_what_cannot_be_audited_costs_one_sentence(name):
     with pytest.raises(InputError, match=said) as caught:
         call()
     assert "\n" not in str(caught.value)
+
+
+def test_large_values_that_hardly_differ_are_tried():
+    """A batch norm by E[x²] − E[x]²: negative variance far from zero."""
+
+    def norm(x):
+        mean = x.mean(0)
+        return (x - mean) / jnp.sqrt((x**2).mean(0) - mean**2 + 1e-5)
+
+    found = audit(norm, Interval(-1000, 1000, (8, 3)), gradient=False)
+    assert any(f.operation == "sqrt" and f.kind == "domain" for f in found.confirmed)

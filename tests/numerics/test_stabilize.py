@@ -338,3 +338,12 @@ def test_a_mask_that_leaves_an_entry_in_every_row_is_no_risk():
     strict = attended(lambda s: jnp.tril(jnp.ones(s.shape[1:], bool), -1))
     assert stabilize(strict).rewrites(scores).applied  # its first row is empty
     assert stabilize(attended(lambda s: s > 0)).rewrites(scores).applied
+
+
+def test_weights_that_are_all_0_keep_their_slope():
+    def dice(p, y):
+        p = jax.nn.sigmoid(p)
+        return 1 - 2 * jnp.sum(p * y) / (jnp.sum(p) + jnp.sum(y))
+
+    z, y = jnp.zeros(4), jnp.zeros(4)
+    np.testing.assert_allclose(jax.grad(stabilize(dice), 1)(z, y), -0.5, rtol=1e-6)

@@ -104,6 +104,17 @@ def offset(d: _Draw) -> np.ndarray:
     return d.spread(()) + d.rng.normal(size=d.shape)
 
 
+def aloft(d: _Draw) -> np.ndarray:
+    """All elements nearly the same, and about as large as the range allows.
+
+    There E[x²] − E[x]² and the like lose all of their digits.
+    """
+    ends = [np.min(d.low), np.max(d.high)]
+    mean = d.rng.choice(ends) * d.rng.uniform(0.1, 1.0)
+    part = abs(mean) * d.eps ** d.rng.uniform(0.2, 0.8)
+    return mean + part * d.rng.normal(size=d.shape)
+
+
 def special(d: _Draw) -> np.ndarray:
     values = np.array([0, 1, -1, 0.5, d.eps, -d.eps, 1 - d.eps, d.tiny, 2])
     return d.rng.choice(values, d.shape)
@@ -155,6 +166,9 @@ def points(boxes: Sequence[Box], seed: int = 0) -> Iterator[Point]:
         yield fill(boxes, [way] * n, rng)
     for way in CORNERS:
         yield fill(boxes, [way] * n, rng)
+    apart = np.random.default_rng((seed, 1))
+    for _ in range(12):
+        yield fill(boxes, [aloft] * n, apart)
     while True:
         for way in RANDOM:
             yield fill(boxes, [way] * n, rng)

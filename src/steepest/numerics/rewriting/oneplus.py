@@ -21,7 +21,7 @@ from .facts import bounds
 from .lengths import one_minus_cosine
 from .linear import difference, emit, expanded
 from .logarithm import log_of, product
-from .terms import safe_move
+from .terms import safe_move, weighed
 
 
 def minus(xs: Expressions, v: Node, c: float, depth: int = 8) -> Node | None:
@@ -70,7 +70,7 @@ def minus(xs: Expressions, v: Node, c: float, depth: int = 8) -> Node | None:
         if away is not None:
             return xs.neg(away)
         L = log_of(xs, v)
-        if L is not None and op not in ("add", "sub"):
+        if L is not None and op not in ("add", "sub") and not weighed(xs, L):
             return xs.call("expm1", f.stable("expm1"), log_node(xs, L, v))
         return _power(xs, v, depth)
     return None

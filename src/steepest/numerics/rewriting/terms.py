@@ -4,6 +4,7 @@ import math
 
 from . import functions as f
 from .expression import Expressions, Node
+from .facts import bounds
 from .linear import Linear, atom, emit, expanded
 
 
@@ -79,3 +80,12 @@ def moved(xs: Expressions, like: Node, lin: Linear) -> Linear:
         return atom(xs.move(like, xs.spread(whole, like.args[0].shape)))
     terms = tuple((xs.move(like, n), c) for n, c in lin.terms)
     return Linear(terms, lin.constant)
+
+
+def weighed(xs: Expressions, lin: Linear) -> bool:
+    """Whether a sum has weights that may be 0: where all are, its logarithm is −∞.
+
+    There exp of the logarithm is right and its slope is 0·∞.
+    """
+    sums = [n for n, _ in lin.terms if n.op == "logsumexp" and len(n.args) == 2]
+    return any(bounds(xs, n.args[1])[0] <= 0 for n in sums)
