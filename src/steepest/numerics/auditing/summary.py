@@ -68,8 +68,11 @@ def with_suggestions(faults: Sequence[Fault], question: Question) -> list[Fault]
         if rewrite.applied:
             known.add(line)
     out = []
-    for fault in faults:
-        line = fault.place.file, fault.place.line
+    lines = [(f.place.file, f.place.line) for f in faults]
+    for fault, line in zip(faults, lines, strict=True):
+        others = known.intersection(lines) - {line}
+        if others and line not in known and mends(stable, fault):
+            continue  # what mends it is the stable form of another finding
         if fault.witness is not None:
             cured = line not in known or finite_again(stable, fault)
             fault = replace(fault, suggestion=said.get(line, "") if cured else "")
