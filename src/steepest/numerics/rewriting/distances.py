@@ -11,9 +11,11 @@ Kahan (2006), How futile are mindless assessments of roundoff.
 """
 
 import math
+from typing import Any
 
 from . import vectors
-from .expression import Expressions, Node, origin
+from .expression import Expressions, Node, origin, upright
+from .facts import varies
 from .linear import Linear, expanded
 
 
@@ -43,10 +45,11 @@ def squared_distances(xs: Expressions, lin: Linear, v: Node) -> Found | None:
         else:
             continue
         k = -c * p * q / 2
-        norms = [n for n, size in lin.terms if _close(size, k) and _source(n) >= 0]
-        first = next((n for n in norms if _source(n) == _base(a)), None)
+        ends = _ends(a, b, contract, below is not cross, below.op == "dot_general")
+        norms = [n for n, size in lin.terms if _close(size, k)]
+        first = next((n for n in norms if _is_norm(n, v, *ends[0])), None)
         second = next(
-            (n for n in norms if _source(n) == _base(b) and n is not first), None
+            (n for n in norms if n is not first and _is_norm(n, v, *ends[1])), None
         )
         if first is None or second is None:
             continue
@@ -70,18 +73,45 @@ def _multiple(xs: Expressions, node: Node) -> tuple[Node, float]:
     return node, 1.0
 
 
-def _base(a: Node) -> int:
-    return origin(a, frozenset(("transpose",))).id
+End = tuple[Node, tuple[int, ...], int | None]  # an array, its summed axes, the place
 
 
-def _source(node: Node) -> int:
-    """The x of a value that is Σ x², spread over an array; −1 for any other."""
-    total = origin(node, SPREAD)
+def _ends(a: Node, b: Node, contract: tuple, flip: bool, pairs: bool) -> list[End]:
+    """What |a|² and |b|² have to be, and along which axis of the result each varies."""
+    if not pairs:  # row by row: the sum itself
+        return [(a, contract[0], None), (b, contract[1], None)]
+    count = sum(len(n.shape) == 2 for n in (a, b))
+    places = [0 if len(a.shape) == 2 else None, None]
+    if len(b.shape) == 2:
+        places[1] = count - 1
+    if flip:
+        places = [None if k is None else count - 1 - k for k in places]
+    return [
+        (*upright(n, (c,)), k) for n, c, k in zip((a, b), contract, places, strict=True)
+    ]
+
+
+def _is_norm(n: Node, v: Node, x: Node, axes: tuple[int, ...], place: Any) -> bool:
+    """Whether it is Σ x² over these axes, spread along all other axes of the result."""
+    if isinstance(place, int):
+        others = [k for k in range(len(n.shape)) if k != place]
+        fits = len(n.shape) == len(v.shape) and n.shape[place] == v.shape[place]
+        if not fits or any(varies(n, k) for k in others):
+            return False
+        total = origin(n, SPREAD)
+    else:
+        total = n if n.shape and len(x.shape) > 1 else origin(n, SPREAD)
     if total.op == "reduce_sum" and total.args[0].op == "square":
-        return _base(total.args[0].args[0])
-    if total.op == "dot_general" and total.args[0] is total.args[1]:
-        return _base(total.args[0])
-    return -1
+        found = upright(total.args[0].args[0], total.params["axes"])
+    elif total.op == "dot_general" and total.args[0] is total.args[1]:
+        ((ca, cb), (ba, bb)) = total.params["dimension_numbers"]
+        whole = len(ca) + len(ba) == len(total.args[0].shape)
+        if tuple(ca) != tuple(cb) or tuple(ba) != tuple(bb) or not whole:
+            return False
+        found = upright(total.args[0], ca)
+    else:
+        return False
+    return found[0] is x and sorted(found[1]) == sorted(axes)
 
 
 def root_of_distances(xs: Expressions, squared: Node) -> Node | None:

@@ -418,3 +418,11 @@ def origin(node: Node, through: frozenset[str] = MOVES) -> Node:
             node = guarded
         else:
             return node
+
+
+def upright(x: Node, axes: Sequence[int]) -> tuple[Node, tuple[int, ...]]:
+    """An array that is transposed, and its axes, as it was before."""
+    while x.op == "transpose":
+        axes = tuple(x.params["permutation"][k] for k in axes)
+        x = x.args[0]
+    return x, tuple(map(int, axes))

@@ -138,10 +138,12 @@ def normalised(xs: Expressions, v: Node) -> Node | None:
     return None
 
 
-def unit(xs: Expressions, u: Node) -> Node | None:
-    """x of a value that is x/|x|."""
+def unit(xs: Expressions, u: Node, axes: tuple[int, ...]) -> Node | None:
+    """x of a value that is x/|x| along these axes."""
     found = normalised(xs, u) if u.op in ("mul", "div") else None
-    return found.args[0] if found is not None and found.op == "normalise" else None
+    if found is None or found.op != "normalise" or found.params["axis"] != axes:
+        return None
+    return found.args[0]
 
 
 Pair = tuple[Node, Node, tuple[int, ...]]
@@ -165,7 +167,7 @@ def pair(xs: Expressions, v: Node) -> Pair | None:
     found = scalar_product(v)
     if found is not None:
         a, b, axes = found
-        p, q = unit(xs, a), unit(xs, b)
+        p, q = unit(xs, a, axes), unit(xs, b, axes)
         return None if p is None or q is None else (p, q, axes)
     if v.op not in ("mul", "div"):
         return None

@@ -11,10 +11,10 @@ variance.
 """
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from . import functions as f
-from .expression import Expressions, Node, origin
+from .expression import Expressions, Node, origin, upright
 from .facts import varies
 from .linear import Linear
 
@@ -146,9 +146,7 @@ def _pairs(
     if node.op != "dot_general" or len(node.shape) != 2:
         return None
     ((ca, cb), (ba, bb)) = node.params["dimension_numbers"]
-    (x, ca), (y, cb) = (
-        _upright(n, c) for n, c in zip(node.args, (ca, cb), strict=True)
-    )
+    (x, ca), (y, cb) = (upright(n, c) for n, c in zip(node.args, (ca, cb), strict=True))
     if ba or bb or len(ca) != 1 or len(x.shape) != 2 or len(y.shape) != 2:
         return None
     if not _close(p * x.shape[ca[0]], size):
@@ -163,14 +161,6 @@ def _pairs(
         return None
     options = {"contract": (ca, cb)}
     return xs.call("covariance", f.covariance, x, y, options=options, shape=node.shape)
-
-
-def _upright(x: Node, axes: Any) -> tuple[Node, tuple[int, ...]]:
-    """A matrix that is transposed, and its axes, as it was before."""
-    while x.op == "transpose":
-        axes = tuple(x.params["permutation"][k] for k in axes)
-        x = x.args[0]
-    return x, tuple(map(int, axes))
 
 
 def windows(xs: Expressions, lin: Linear, v: Node) -> Found | None:

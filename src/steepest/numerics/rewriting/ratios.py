@@ -205,10 +205,12 @@ def power_of_product(x: Any, *, axis: Any, t: float) -> Any:
     return jnp.where(sign < 0, jnp.nan, value)
 
 
-def log_cumprod(x: Any, *, axis: int, reverse: bool) -> Any:
-    """log of the cumulative product; NaN where that is negative."""
-    sign = lax.cumprod(jnp.sign(x), axis=axis, reverse=reverse)
+def log_cumprod(x: Any, *, axis: int, reverse: bool, absolute: bool = False) -> Any:
+    """log of the cumulative product, or of its size; NaN where it is negative."""
     L = lax.cumsum(jnp.log(jnp.abs(x)), axis=axis, reverse=reverse)
+    if absolute:
+        return L
+    sign = lax.cumprod(jnp.sign(x), axis=axis, reverse=reverse)
     return jnp.where(sign < 0, jnp.nan, L)
 
 

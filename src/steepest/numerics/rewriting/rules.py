@@ -111,6 +111,7 @@ def _log_of_product(xs: Expressions, a: Node) -> Node | None:
         out = xs.call(name, fun, x, options=options, shape=whole.shape)
     elif whole.op == "cumprod" and inner is a:
         options = {k: whole.params[k] for k in ("axis", "reverse")}
+        options["absolute"] = absolute
         return xs.call("log_cumprod", ratios.log_cumprod, *whole.args, options=options)
     elif whole.op == "det":
         name = "log_abs_determinant" if absolute else "log_determinant"
