@@ -284,6 +284,7 @@ def test_only_operations_on_the_way_to_an_output_are_blamed_for_it():
     assert {0} == next(o.reaches for o in seen.table if o.primitive == "sub")
 
 
+@pytest.mark.slow
 def test_library_functions_of_every_kind_run_in_float64():
     x = jnp.linspace(0.1, 0.9, 12).reshape(3, 4)
     w = jnp.ones((2, 2, 1, 2))

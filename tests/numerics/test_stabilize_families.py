@@ -23,6 +23,7 @@ def named(cases):
     return [pytest.param(c, id=c.id) for c in cases]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "case", named(c for c in FAMILIES if c.id not in (*LEFT, *REFUSED))
 )

@@ -182,6 +182,7 @@ def test_a_form_has_the_digits_that_its_inputs_have(name):
     assert units(name, jax.jit(stable)(*inputs)) < LIMIT
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FORMS)
 def test_the_slope_of_a_form_has_the_digits_that_its_inputs_have(name):
     fun, values = FORMS[name]

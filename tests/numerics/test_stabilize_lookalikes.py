@@ -237,18 +237,27 @@ LOOKALIKES = {
 }
 
 
-def value_and_slopes(fun, inputs):
-    by = tuple(range(len(inputs)))
-    slopes = jax.grad(lambda *xs: jnp.nansum(fun(*xs)), by)(*inputs)
-    return [fun(*inputs), *slopes]
+# Differences of numbers near 1, of which float32 keeps six digits.
+CLOSE = {"rtol": 1e-3, "atol": 1e-4}
 
 
 @pytest.mark.parametrize("name", LOOKALIKES)
-def test_a_formula_that_looks_alike_keeps_its_value_and_slope(name):
+def test_a_formula_that_looks_alike_keeps_its_value(name):
     fun, inputs = LOOKALIKES[name]
     with jax.numpy_rank_promotion("allow"):
-        plain = value_and_slopes(fun, inputs)
-        other = value_and_slopes(stabilize(fun), inputs)
+        plain, other = fun(*inputs), stabilize(fun)(*inputs)
+    np.testing.assert_allclose(other, plain, **CLOSE)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LOOKALIKES)
+def test_a_formula_that_looks_alike_keeps_its_slope(name):
+    fun, inputs = LOOKALIKES[name]
+    by = tuple(range(len(inputs)))
+    with jax.numpy_rank_promotion("allow"):
+        plain, other = (
+            jax.grad(lambda *xs, f=f: jnp.nansum(f(*xs)), by)(*inputs)
+            for f in (fun, stabilize(fun))
+        )
     for old, new in zip(plain, other, strict=True):
-        # differences of numbers near 1, of which float32 keeps six digits
-        np.testing.assert_allclose(new, old, rtol=1e-3, atol=1e-4)
+        np.testing.assert_allclose(new, old, **CLOSE)

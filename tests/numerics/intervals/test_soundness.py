@@ -19,7 +19,7 @@ from .programs import drawn, point
 
 POINTS = 3
 FEW = settings(
-    max_examples=100,
+    max_examples=50,
     deadline=None,
     derandomize=True,
     database=None,

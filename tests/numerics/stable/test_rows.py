@@ -242,7 +242,7 @@ def wrong(kind, name, f, points, dtype):
     return sorted(found, reverse=True)[:4]
 
 
-FAST = ("logsumexp", "norm", "variance", "log_determinant", "cross_entropy")
+FAST = ("logsumexp", "norm", "cross_entropy")
 
 
 def cases(functions):
