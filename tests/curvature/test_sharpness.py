@@ -57,6 +57,7 @@ def test_known_spectra_are_found_to_rounding_error(name, rotated):
     assert found.residual <= 40 * EPS * scale
 
 
+@pytest.mark.slow
 def test_unused_parameters_do_not_disturb():
     """Exact zero rows: where a Lanczos without a guard divides by rounding noise."""
     x = np.zeros((30, 50), np.float32)
@@ -128,6 +129,7 @@ def test_arpack_on_the_same_products_finds_the_same(case):
     np.testing.assert_allclose(found.value, twin, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_with_every_unit_dead_only_the_last_bias_has_curvature():
     """Rank deficiency at its worst: of 80 parameters three have any effect."""
     params = {
@@ -172,6 +174,7 @@ def test_flat_and_concave_losses_have_no_or_negative_sharpness(loss, value, k):
     np.testing.assert_allclose(jnp.linalg.norm(ravel(found.direction)), 1, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_residual_is_what_it_says_and_bounds_the_distance_to_an_eigenvalue(case):
     loss, params, H = case
     exact = np.linalg.eigvalsh(H)
@@ -195,6 +198,7 @@ def test_more_products_never_lower_the_value(case):
     assert np.all(np.diff(values) >= -1e-5 * values[-1])
 
 
+@pytest.mark.slow
 def test_a_warm_start_saves_products_and_still_finds_a_new_top():
     Q = rotation(40)
     before = (Q * np.r_[3.0, 1.0, np.linspace(0, 0.5, 38)]) @ Q.T

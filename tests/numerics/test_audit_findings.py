@@ -140,6 +140,7 @@ def test_a_factorisation_is_audited_in_float64():
     assert not audit(values, Interval(0.5, 1, (3, 3)), gradient=False).defects
 
 
+@pytest.mark.slow
 def test_specs_stand_in_any_tree():
     loss = lambda p, b: jnp.log(jax.nn.sigmoid(b["x"] @ p["w"])).sum()
     params = {"w": jnp.full((2,), 100.0)}
@@ -216,6 +217,7 @@ def test_bad_input_gets_one_sentence(name):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_the_witness_of_lost_digits_is_the_one_that_loses_most():
     def spread(x):
         return jnp.mean(x**2) - jnp.mean(x) ** 2
@@ -264,6 +266,7 @@ def test_what_cannot_be_audited_costs_one_sentence(name):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_large_values_that_hardly_differ_are_tried():
     """A batch norm by E[x²] − E[x]²: negative variance far from zero."""
 

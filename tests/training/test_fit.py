@@ -23,6 +23,7 @@ from .conftest import (
 )
 
 
+@pytest.mark.slow
 def test_two_runs_with_one_seed_agree_bit_for_bit(problem):
     recipe = Recipe(steps=300, batch_size=16, learning_rate=1e-2)
     probes = [NORMS._replace(every=50), EVALUATION._replace(every=50)]

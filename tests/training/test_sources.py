@@ -205,6 +205,7 @@ def test_a_dataclass_pytree_trains():
     np.testing.assert_allclose([fitted.model.slope, fitted.model.offset], [3, -1], 1e-4)
 
 
+@pytest.mark.slow
 def test_an_equinox_model_drops_out_in_training_only():
     class Net(eqx.Module):
         linear: eqx.nn.Linear
@@ -235,6 +236,7 @@ def test_an_equinox_model_drops_out_in_training_only():
     assert int(fitted.model.steps) == 7 and not fitted.model.dropout.inference
 
 
+@pytest.mark.slow
 def test_flax_batch_norm_and_dropout(tmp_path):
     nnx = pytest.importorskip("flax.nnx")
 
