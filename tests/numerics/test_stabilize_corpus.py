@@ -114,6 +114,7 @@ def test_a_library_function_keeps_its_bits(control):
 @pytest.mark.parametrize(
     "group", [g for g in GROUPS if g.rewritten], ids=lambda g: g.id
 )
+@pytest.mark.slow
 def test_a_training_program_has_a_finite_loss_and_gradient(group):
     step = jax.jit(jax.value_and_grad(stabilize(group.defective)))
     twin = jax.jit(jax.value_and_grad(group.healthy))
