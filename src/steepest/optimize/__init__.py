@@ -1,0 +1,1 @@
+"""Descent: directions, step sizes, and what the minibatch does to both."""
