@@ -300,6 +300,21 @@ def equations(
             yield from equations(closed_inner, equation, inner)
 
 
+def uses(closed: Closed, name: str) -> bool:
+    """Whether a primitive of this name stands in a program, at any depth."""
+    for eqn in closed.jaxpr.eqns:
+        if eqn.primitive.name == name:
+            return True
+        for value in jax.tree.leaves(tuple(eqn.params.values()), is_leaf=_is_program):
+            if _is_program(value) and uses(_closed(value), name):
+                return True
+    return False
+
+
+def _is_program(value: Any) -> bool:
+    return isinstance(value, core.ClosedJaxpr | core.Jaxpr)
+
+
 def is_float(x: Any) -> bool:
     """Whether an array or an abstract value holds floats or complex numbers."""
     dtype = getattr(x, "dtype", None)

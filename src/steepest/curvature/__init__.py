@@ -1,15 +1,50 @@
-"""Curvature of a loss: products with its Hessian, and its largest eigenvalue."""
+"""Curvature of a loss: what second derivatives say about the next step."""
 
+from . import limits as limits, spectrum as spectrum, taylor as taylor
+from ._critical_point import CriticalPoint, critical_point
+from ._eigenpairs import Eigenpairs, eigenpairs
 from ._lanczos import Tridiagonal, lanczos
 from ._sharpness import Sharpness, preconditioned, sharpness
-from .products import hvp
+from .operators import (
+    Operator,
+    blocks,
+    fisher,
+    from_matrix,
+    gauss_newton,
+    hessian,
+    preconditioned_operator,
+    restricted,
+)
+from .products import (
+    curvature_along,
+    directional_derivative,
+    ggn_product,
+    hvp,
+    jacobian_product,
+)
 
 
 __all__ = [
+    "CriticalPoint",
+    "Eigenpairs",
+    "Operator",
     "Sharpness",
     "Tridiagonal",
+    "blocks",
+    "critical_point",
+    "curvature_along",
+    "directional_derivative",
+    "eigenpairs",
+    "fisher",
+    "from_matrix",
+    "gauss_newton",
+    "ggn_product",
+    "hessian",
     "hvp",
+    "jacobian_product",
     "lanczos",
     "preconditioned",
+    "preconditioned_operator",
+    "restricted",
     "sharpness",
 ]

@@ -36,6 +36,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from ..core.errors import InputError
+from ._krylov import working_dtype
 from ._lanczos import lanczos
 from .products import Loss, Params, hvp
 
@@ -84,7 +85,7 @@ def sharpness(
             "keep integers and flags out of it."
         )
     num_products = min(num_products, theta.size)
-    working = jnp.promote_types(theta.dtype, jnp.float32)
+    working = working_dtype(theta.dtype)
 
     def matvec(q: Float[Array, " n"]) -> Float[Array, " n"]:
         v = unravel(q.astype(theta.dtype))
