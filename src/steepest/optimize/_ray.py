@@ -28,6 +28,9 @@ from ..curvature.products import Loss, Params
 
 NOISE = 16.0  # a loss is a sum: some more than the half unit of its last addition
 
+#: The loss at the start and its gradient there, from the caller who has them already.
+Known = tuple[Float[Array, ""], Params]
+
 
 def ray(
     loss: Loss, params: Params, direction: Params
@@ -67,15 +70,10 @@ def moved(params: Params, direction: Params, t: Float[Array, ""]) -> Params:
 def value_and_slope(
     f: Loss, params: Params, direction: Params
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """φ and φ′: forward mode, or a gradient where a rule was written for reverse alone."""
-    d = jax.tree.map(lambda x, p: x.astype(p.dtype), direction, params)
-    try:
-        return jax.jvp(f, (params,), (d,))
-    except TypeError as error:
-        if "custom_vjp" not in str(error):
-            raise
+    """φ and φ′, by a gradient: forward mode is cheaper, but a program with a rule for
+    reverse mode alone refuses it, and inside of a loop only after it was compiled."""
     value, gradient = jax.value_and_grad(f)(params)
-    return value, dot(gradient, d)
+    return value, dot(gradient, direction)
 
 
 def noise_of(value: Float[Array, ""]) -> Float[Array, ""]:
@@ -89,6 +87,14 @@ def first_size(initial: float | Float[Array, ""], dtype: Any) -> Float[Array, ""
     if is_false(jnp.isfinite(first) & (first > 0)):
         raise InputError(f"`initial` must be a positive step size, not {initial}.")
     return first
+
+
+def as_known(known: Known, params: Params, dtype: Any) -> Known:  # Any: a NumPy dtype
+    """The value and the gradient at `params` in the dtypes in which they are computed."""
+    value, gradient = known
+    gradient = same_shapes(gradient, params, "the known gradient", "params")
+    gradient = jax.tree.map(lambda g, p: g.astype(p.dtype), gradient, params)
+    return jnp.asarray(value).astype(dtype), gradient
 
 
 def float_leaves(tree: Params, name: str) -> Params:
@@ -129,8 +135,9 @@ def working_dtype(tree: Params) -> Any:  # a NumPy dtype, which has no one name
 
 def largest(tree: Params) -> Float[Array, ""]:
     """The largest absolute entry; NaN if there is one."""
-    leaves = jax.tree.leaves(tree)
-    return jnp.max(jnp.stack([jnp.max(jnp.abs(x), initial=0) for x in leaves]))
+    dtype = working_dtype(tree)
+    tops = [jnp.max(jnp.abs(x), initial=0) for x in jax.tree.leaves(tree)]
+    return jnp.max(jnp.stack([top.astype(dtype) for top in tops]))
 
 
 def total(tree: Params) -> Float[Array, ""]:

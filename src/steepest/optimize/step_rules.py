@@ -46,6 +46,8 @@ from ..core.errors import InputError
 from ..curvature import Sharpness, hvp, sharpness
 from ..curvature.products import Loss, Params
 from ._ray import (
+    Known,
+    as_known,
     dot,
     first_size,
     float_leaves,
@@ -58,10 +60,6 @@ from ._ray import (
     working_dtype,
 )
 from .steepest import dual_norm
-
-
-#: The loss at the start and its gradient there, from the caller who has them already.
-Known = tuple[Float[Array, ""], Params]
 
 
 class Step(NamedTuple):
@@ -164,7 +162,8 @@ def armijo(
     if known is None:
         start, slope = value_and_slope(f, params, direction)
     else:
-        start, slope = known[0].astype(dtype), dot(known[1], direction)
+        start, gradient = as_known(known, params, dtype)
+        slope = dot(gradient, direction)
     noise = noise_of(start)
 
     def spent_or_found(state: tuple) -> Bool[Array, ""]:

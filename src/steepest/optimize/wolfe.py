@@ -20,13 +20,14 @@ A loss that is bounded below has such sizes. They lie between two trials, `low` 
 holds. *Zoom*: a trial inside replaces one of the ends, so that (3) goes on holding. The
 trial is the minimiser of the cubic through both values and slopes,
 
-    d₁ = φ′ₐ + φ′_b − 3 (φₐ − φ_b)/(a − b),   d₂ = sign(b − a) √(d₁² − φ′ₐ φ′_b),
-    t = b − (b − a) (φ′_b + d₂ − d₁)/(φ′_b − φ′ₐ + 2 d₂),                            (4)
+    t = a + (b − a) · −φ′ₐ/(β + √(β² − γφ′ₐ)) = a + (b − a) · (√(β² − γφ′ₐ) − β)/γ,  (4)
+    β = 3(φ_b − φₐ)/(b − a) − 2φ′ₐ − φ′_b,   γ = 3(φ′ₐ + φ′_b) − 6(φ_b − φₐ)/(b − a),
 
-or, where the values differ by rounding alone, the zero of the secant through the slopes;
-and the midpoint whenever the last trial took away less than a third of the bracket. A
-trial at which the loss or its gradient is not finite is an end that cannot be
-interpolated.
+where slopes change their signs for a > b; the first form is exact for β ≥ 0 and the
+second for β < 0. Where the values differ by rounding alone, the trial is the zero of the
+secant through the slopes; and it is the midpoint whenever the last one took away less
+than a third of the bracket. A trial at which the loss or its gradient is not finite is
+an end that cannot be interpolated.
 
 A loss that falls without end never leaves the expansion: there is no success, and the
 best point of all is returned, which is a long way down.
@@ -46,8 +47,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from ..core.errors import InputError
 from ..curvature.products import Loss, Params
-from ._ray import dot, first_size, is_false, moved, noise_of, ray
-from .step_rules import Known
+from ._ray import Known, as_known, dot, first_size, is_false, moved, noise_of, ray
 
 
 GROWTH = (2.0, 10.0)  # of the span in expansion: least and most
@@ -120,7 +120,7 @@ def strong_wolfe(
     if known is None:
         known = jax.value_and_grad(f)(params)
     else:
-        known = known[0].astype(dtype), known[1]
+        known = as_known(known, params, dtype)
     slope = dot(known[1], direction)
     if is_false(jnp.isfinite(known[0]) & jnp.isfinite(slope)):
         raise InputError(
@@ -220,13 +220,18 @@ def _inside(
 
 
 def _cubic(a: _Trial, b: _Trial) -> Float[Array, ""]:
-    """The minimiser (4), NaN where there is none."""
-    d1 = a.slope + b.slope - 3 * (a.value - b.value) / (a.size - b.size)
-    scale = jnp.maximum(jnp.abs(d1), jnp.maximum(jnp.abs(a.slope), jnp.abs(b.slope)))
-    square = (d1 / scale) ** 2 - (a.slope / scale) * (b.slope / scale)
-    d2 = jnp.sign(b.size - a.size) * scale * jnp.sqrt(square)
-    share = (b.slope + d2 - d1) / (b.slope - a.slope + 2 * d2)
-    return b.size - (b.size - a.size) * share
+    """The minimiser (4), NaN where there is none; each of its forms where it is exact."""
+    span = b.size - a.size
+    sign = jnp.sign(span)
+    A, B = sign * a.slope, sign * b.slope
+    bend = 3 * sign * (b.value - a.value) / span - 2 * A - B  # β
+    D = bend + A
+    scale = jnp.maximum(jnp.abs(D), jnp.maximum(jnp.abs(A), jnp.abs(B)))
+    # β² − γA = D² − AB, with fewer roundings
+    root = scale * jnp.sqrt((D / scale) ** 2 - (A / scale) * (B / scale))
+    # Two terms of one sign are added in either form; else a short step would cancel.
+    share = jnp.where(bend >= 0, -A / (bend + root), (root - bend) / (A + B - 2 * D))
+    return a.size + span * share
 
 
 def _choose(condition: Bool[Array, ""], one: T, other: T) -> T:
