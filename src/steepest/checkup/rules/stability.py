@@ -1,22 +1,15 @@
 """How long a step is: against the curvature of the loss, and against the weights.
 
-On a quadratic with curvature λ gradient descent multiplies its distance to the minimum
-by 1 − ηλ in every step. It converges for ηλ < 2, and then no faster than ηλ allows. For
-the other optimisers the same argument, applied to their own linear recurrence, gives
-
-    gradient descent, SGD            ηλ < 2                                  (1)
-    heavy ball                       ηλ < 2 (1 + β)                          (2)
-    Nesterov                         ηλ < 2 (1 + β) / (1 + 2β)               (3)
-    Adam, with P = √v̂ + ε            ηλ(P⁻¹H) < 2 (1 + β₁) / (1 − β₁)        (4)
-
-with λ the sharpness; (4) is 38 for β₁ = 0.9, and 2 for RMSProp, which has no β₁. A deep
-network may hover at the limit with a falling loss (the edge of stability): that is no
-fault. Where no limit is known, the relative update ‖Δw‖/‖w‖ tells: 10⁻³ is usual.
+The limits of η λ for each optimiser are those of `curvature.limits`: 2 for gradient
+descent, 2(1 + β) with momentum, 2(1 + β₁)/(1 − β₁) for Adam on its preconditioned
+Hessian, which is 38 for β₁ = 0.9. A deep network may hover at the limit with a falling
+loss (the edge of stability): that is no fault. Where no limit is known, the relative
+update ‖Δw‖/‖w‖ tells: 10⁻³ is usual.
 
 References
     Cohen et al. (2021), Gradient descent on neural networks typically occurs at the
-    edge of stability.                                                     -- (1)-(3)
-    Cohen et al. (2022), Adaptive gradient methods at the edge of stability.   -- (4)
+    edge of stability.
+    Cohen et al. (2022), Adaptive gradient methods at the edge of stability.
 """
 
 from typing import NamedTuple
@@ -24,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
+from ...curvature.limits import stability_limit
 from ...training.record import Record
 from .trend import early, layers, recipe_of
 
@@ -39,7 +33,7 @@ class Stability(NamedTuple):
 
 
 def stability_of(record: Record) -> Stability | None:
-    """Step size × sharpness against the limit (1)-(4) of the recipe's optimiser."""
+    """Step size × sharpness against the limit of the recipe's optimiser."""
     recipe = recipe_of(record)
     kind = recipe.get("optimizer")
     beta = float(recipe.get("momentum", 0.9) or 0.0)
@@ -47,17 +41,19 @@ def stability_of(record: Record) -> Stability | None:
     series = "sharpness"
     match kind:
         case "sgd":
-            limit, formula = 2.0, "ηλ < 2"
+            limit, formula = stability_limit("gd"), "ηλ < 2"
         case "momentum":
-            limit, formula = 2 * (1 + beta), f"ηλ < 2(1 + β) = {2 * (1 + beta):.3g}"
+            limit = stability_limit("momentum", beta)
+            formula = f"ηλ < 2(1 + β) = {limit:.3g}"
         case "nesterov":
-            limit = 2 * (1 + beta) / (1 + 2 * beta)
+            limit = stability_limit("nesterov", beta)
             formula = f"ηλ < 2(1 + β)/(1 + 2β) = {limit:.3g}"
         case "adam" | "adamw":
-            series, limit = "sharpness.preconditioned", 2 * (1 + beta1) / (1 - beta1)
+            series, limit = "sharpness.preconditioned", stability_limit("adam", beta1)
             formula = f"ηλ(P⁻¹H) < 2(1 + β₁)/(1 − β₁) = {limit:.3g}"
         case "rmsprop":
-            series, limit, formula = "sharpness.preconditioned", 2.0, "ηλ(P⁻¹H) < 2"
+            series, limit = "sharpness.preconditioned", stability_limit("rmsprop")
+            formula = "ηλ(P⁻¹H) < 2"
         case _:
             return None
     if series not in record or "learning_rate" not in record:
