@@ -45,13 +45,12 @@ def flat(tree):
     return np.asarray(jax.flatten_util.ravel_pytree(tree)[0], np.float64)
 
 
-@pytest.mark.parametrize("compiled", [False, True])
 @pytest.mark.parametrize("name", DUAL)
-def test_the_direction_has_unit_norm_and_falls_by_the_dual_norm(name, compiled):
+def test_the_direction_has_unit_norm_and_falls_by_the_dual_norm(name):
     def both(g):
         return steepest_direction(g, ARGUMENT[name]), dual_norm(g, ARGUMENT[name])
 
-    found, dual = (jax.jit(both) if compiled else both)(G)
+    found, dual = jax.jit(both)(G)
     d = flat(found.direction)
     # 17 entries, a division and a root each: 10 eps
     np.testing.assert_allclose(NORM[name](d), 1, rtol=1.2e-6)
@@ -62,7 +61,7 @@ def test_the_direction_has_unit_norm_and_falls_by_the_dual_norm(name, compiled):
 
 @pytest.mark.parametrize("name", DUAL)
 def test_no_other_unit_step_is_steeper(name):
-    slope = float(steepest_direction(G, ARGUMENT[name]).slope)
+    slope = -DUAL[name]  # which is that of the direction, by the test above
     others = np.random.default_rng(1).normal(size=(5000, FLAT.size))
     others[:2500] -= 3 * FLAT  # some that come close
     others /= NORM[name](others)[:, None]
@@ -96,17 +95,15 @@ def test_newtons_direction_is_the_steepest_in_the_norm_of_the_hessian():
     np.testing.assert_allclose(found.slope, -length, rtol=1e-5)
 
 
-@pytest.mark.parametrize("scale", [1e-36, 1e-20, 1e20, 1e37])
 @pytest.mark.parametrize("name", DUAL)
-def test_extreme_gradients_neither_overflow_nor_vanish(name, scale):
-    g = jax.tree.map(lambda x: x * jnp.float32(scale), G)
-    found = jax.jit(lambda g: steepest_direction(g, ARGUMENT[name]))(g)
-    reference = steepest_direction(G, ARGUMENT[name])
+def test_extreme_gradients_neither_overflow_nor_vanish(name):
+    scales = np.array([1.0, 1e-36, 1e-20, 1e20, 1e37], np.float32)
+    g = jax.tree.map(lambda x: np.multiply.outer(scales, np.asarray(x)), G)
+    found = jax.jit(jax.vmap(lambda g: steepest_direction(g, ARGUMENT[name])))(g)
+    for d in jax.tree.leaves(found.direction):
+        np.testing.assert_allclose(d, np.broadcast_to(d[:1], d.shape), rtol=3e-6)
     np.testing.assert_allclose(
-        flat(found.direction), flat(reference.direction), rtol=3e-6
-    )
-    np.testing.assert_allclose(
-        float(found.slope) / scale, float(reference.slope), rtol=3e-6
+        np.asarray(found.slope, np.float64) / scales, -DUAL[name], rtol=3e-6
     )
 
 
@@ -156,8 +153,6 @@ def test_what_has_no_steepest_direction_is_refused(gradient, norm, message):
 
 
 def test_inside_jit_a_gradient_that_is_not_finite_makes_nan():
-    for norm in ("l2", "l1", "linf", jnp.ones(2)):
-        found = jax.jit(lambda g, n=norm: steepest_direction(g, n))(
-            jnp.array([1.0, jnp.nan])
-        )
-        assert jnp.isnan(found.slope)
+    norms = ("l2", "l1", "linf", jnp.ones(2))
+    slopes = jax.jit(lambda g: [dual_norm(g, norm) for norm in norms])
+    assert np.all(np.isnan(slopes(jnp.array([1.0, jnp.nan]))))

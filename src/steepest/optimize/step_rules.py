@@ -146,7 +146,7 @@ def armijo(
 
     Trials at which the loss is not finite are shrunk as well. There is no success when
     the direction does not lead downhill, or when `max_evaluations` are spent (the one
-    at the start among them). `known`, the value and the gradient at `params`, saves the
+    at the start among them; a slope that (6) asks for is counted, and may be one more). `known`, the value and the gradient at `params`, saves the
     first evaluation.
 
     Raises `InputError` for `shrink` or `slope_share` outside of (0, 1), for `initial`
