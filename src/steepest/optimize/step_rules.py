@@ -145,9 +145,9 @@ def armijo(
     """Backtrack from the size `initial` by `shrink` until (1) holds with c = `slope_share`.
 
     Trials at which the loss is not finite are shrunk as well. There is no success when
-    the direction does not lead downhill, or when `max_evaluations` are spent (the one
-    at the start among them; a slope that (6) asks for is counted, and may be one more). `known`, the value and the gradient at `params`, saves the
-    first evaluation.
+    the direction does not lead downhill, or when `max_evaluations` are spent: the one at
+    the start counts, and so does a slope that (6) asks for, which may be one more.
+    `known`, the value and the gradient at `params`, saves the first evaluation.
 
     Raises `InputError` for `shrink` or `slope_share` outside of (0, 1), for `initial`
     that is not positive, and as `constant` does.
