@@ -12,16 +12,18 @@ References
     Moré, Garbow & Hillstrom (1981), Testing unconstrained optimization software.
 """
 
+from collections.abc import Sequence
+
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, Float
 
 
 Vector = Float[Array, " n"]
 Residual = Float[Array, " m"]
 
 
-def constants(x: Array, values: ArrayLike) -> Array:
+def constants(x: Array, values: Sequence[float] | np.ndarray) -> Array:
     """Constants in the precision of x."""
     return jnp.asarray(values, x.dtype)
 

@@ -71,6 +71,22 @@ class Function:
         return tuple(sorted(minima, key=lambda p: p.value))
 
 
+def row(
+    name: str,
+    fun: Callable[[Float[Array, " n"]], Float[Array, ""]],
+    *starts: tuple[float, ...],
+    about: str,
+    lower: float | tuple[float, ...],
+    upper: float | tuple[float, ...],
+    points: tuple[Point, ...],
+) -> Function:
+    """A row of the catalogue; bounds may be given as one number for all variables."""
+    n = len(starts[0])
+    low = lower if isinstance(lower, tuple) else (lower,) * n
+    high = upper if isinstance(upper, tuple) else (upper,) * n
+    return Function(name, fun, starts, (low, high), points, about)
+
+
 def of_vectors(
     fun: Callable[[Float[Array, " n"]], Array], name: str, n: int
 ) -> Callable[[Float[Array, " n"]], Array]:

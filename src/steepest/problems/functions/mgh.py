@@ -1,7 +1,7 @@
 """The least-squares problems of Moré, Garbow & Hillstrom (1981), written in JAX.
 
 Thirty-five families of residuals r: Rⁿ → Rᵐ, from two standard starts each, one near
-and one ten times as far, with the least sums of squares
+and one ten times as far, with the local minima of the sum of squares
 
     f(x) = ‖r(x)‖² = Σ_i r_i(x)²                                             (1)
 
@@ -26,7 +26,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ._function import of_vectors, unknown
-from ._problems import TABLE
+from ._problems import TABLE, Row
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,8 @@ class Residuals:
     name: str
     residuals: Callable[[Float[Array, " n"]], Float[Array, " m"]]
     starts: tuple[tuple[float, ...], ...]
-    minima: tuple[
-        float, ...
-    ]  # known local minima of the sum of squares, the least first
+    minima: tuple[float, ...]  # known ones of the sum of squares, the least first
+    traps: tuple[float, ...]  # values at which methods stop that are no minima
     n: int  # parameters
     m: int  # residuals
     number: int  # in the paper
@@ -50,7 +49,7 @@ class Residuals:
 
 def names() -> tuple[str, ...]:
     """The names of all problems, in the order of the paper."""
-    return tuple(row.name for row in TABLE)
+    return tuple(problem.name for problem in PROBLEMS)
 
 
 def get(name: str) -> Residuals:
@@ -60,11 +59,25 @@ def get(name: str) -> Residuals:
     in it; for other input they raise `InputError`.
 
     Raises `InputError`, with the nearest names, for one that does not exist.
+
+    >>> problem = get("wood")
+    >>> float(problem.loss(jnp.asarray(problem.starts[0])))
+    19192.0
     """
-    for row in TABLE:
-        if row.name == name:
-            n = len(row.starts[0])
-            fun = of_vectors(row.residuals, name, n)
-            return Residuals(name, fun, row.starts, row.minima, n, row.m, row.number)
+    for problem in PROBLEMS:
+        if problem.name == name:
+            return problem
     where = "steepest.problems.functions.mgh.names()"
     raise unknown(name, names(), "least-squares problem", where)
+
+
+def _problem(row: Row) -> Residuals:
+    """What a row of the table says."""
+    n = len(row.starts[0])
+    residuals = of_vectors(row.residuals, row.name, n)
+    return Residuals(
+        row.name, residuals, row.starts, row.minima, row.traps, n, row.m, row.number
+    )
+
+
+PROBLEMS: tuple[Residuals, ...] = tuple(map(_problem, TABLE))
