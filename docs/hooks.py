@@ -30,6 +30,7 @@ ROOMS = {
     "training": "Training",
     "problems": "Problems",
     "learning": "Learning experiments",
+    "optimize": "Descent",
     "curvature": "Curvature",
     "nn": "Networks",
     "numerics": "Numerics",

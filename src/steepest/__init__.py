@@ -6,8 +6,8 @@
     steepest.audit(loss, *ranges)                   # what will overflow or lose digits
     loss = steepest.stabilize(loss)                 # the same function, in stable form
 
-The rooms follow the theory: `core`, `numerics`, `data`, `curvature`, `nn`, `training`,
-`learning`, `problems`, `checkup`. Names are imported when they are first used, so that
+The rooms follow the theory: `core`, `numerics`, `data`, `curvature`, `nn`, `optimize`,
+`training`, `learning`, `problems`, `checkup`. Names are imported when they are first used, so that
 `import steepest` costs nothing.
 """
 
@@ -52,8 +52,8 @@ _HOME = {
 }
 
 _ROOMS = (
-    *("core", "numerics", "data", "curvature", "nn", "training", "learning"),
-    *("problems", "checkup"),
+    *("core", "numerics", "data", "curvature", "nn", "optimize", "training"),
+    *("learning", "problems", "checkup"),
 )
 
 __all__ = [  # noqa: RUF022 (in the order in which a user meets them)

@@ -1,5 +1,6 @@
 """Ready-made problems: real data, a model, a loss and a recipe; healthy or sick."""
 
+from . import functions as functions
 from ._named import (
     DEFAULT as DEFAULT,
     describe as describe,
