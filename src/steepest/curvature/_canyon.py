@@ -1,0 +1,185 @@
+"""A canyon: descent through a quadratic whose eigenvalues are very different.
+
+In ½ xᵀHx gradient descent goes to and fro between the walls. With the best constant step
+
+    η = 2 / (λ_min + λ_max)                                                  (1)
+
+every step multiplies the error by (κ − 1)/(κ + 1) at worst, κ = λ_max/λ_min; with the
+best step each time,
+
+    η_k = gᵀg / gᵀHg,   between 1/λ_max and 1/λ_min,                         (2)
+
+the loss by the square of that at worst. The curvature along the gradient, gᵀHg/gᵀg, lies
+between λ_min and λ_max. Newton's step −H⁻¹g is at the bottom at once.
+
+References
+    Goodfellow, Bengio & Courville (2016), Deep Learning, §4.3.1, figure 4.6.
+    Nocedal & Wright (2006), Numerical Optimization, §3.3.              -- (1), (2)
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from ..core.errors import InputError
+from ._drawing import (
+    BLUE,
+    GREEN,
+    ORANGE,
+    RED,
+    contours,
+    log_axis,
+    number,
+    path,
+    rule,
+    svg,
+)
+
+
+STEPS = 24  # of descent in the canyon
+
+
+class Descent(NamedTuple):
+    """A path over ½ xᵀHx, and what each of its steps saw."""
+
+    name: str
+    points: Float[np.ndarray, "steps+1 2"]
+    step_sizes: Float[np.ndarray, " steps"]  # NaN of Newton, whose step is no −ηg
+    curvatures: Float[np.ndarray, " steps"]  # gᵀHg / gᵀg
+
+
+def descents(
+    hessian: Float[np.ndarray, "2 2"],
+    start: Float[np.ndarray, " 2"] | Sequence[float],
+    *,
+    step_sizes: Sequence[float] = (),
+    steps: int = STEPS,
+) -> tuple[Descent, ...]:
+    """Paths over ½ xᵀHx: constant steps (1), exact line search (2) and Newton.
+
+    `step_sizes` takes the place of the best constant step. A path ends at a gradient of
+    zero, and where it has left to a hundred times the distance of its start.
+
+    Raises `InputError` for a matrix that is not symmetric and positive definite, and
+    for a start at the minimum.
+    """
+    H, x0 = np.asarray(hessian, float), np.asarray(start, float)
+    if (
+        H.shape != (2, 2)
+        or x0.shape != (2,)
+        or not np.isfinite([*H.ravel(), *x0]).all()
+    ):
+        raise InputError(
+            "`hessian` must be a finite 2 × 2 matrix and `start` a pair of numbers, not "
+            f"of shapes {H.shape} and {x0.shape}."
+        )
+    low, high = np.linalg.eigvalsh(H)
+    if not np.allclose(H, H.T) or low <= 0:
+        raise InputError(
+            "A canyon needs a symmetric positive definite `hessian`; the eigenvalues of "
+            f"this one are {low:.4g} and {high:.4g}."
+        )
+    if not x0.any():
+        raise InputError("`start` is the minimum; start elsewhere.")
+    if steps < 1 or not all(s > 0 for s in step_sizes):
+        raise InputError("`steps` must be at least 1 and `step_sizes` positive.")
+    best = "best constant step" if len(step_sizes) == 0 else "constant step"
+    constants = tuple(step_sizes) or (2 / (low + high),)
+    made = [_descend(f"{best} {eta:.3g}", H, x0, steps, eta) for eta in constants]
+    made.append(_descend("exact line search", H, x0, steps, None))
+    g = H @ x0
+    newton = np.stack([x0, np.zeros(2)])
+    seen = np.array([g @ H @ g / (g @ g)])
+    return (*made, Descent("Newton", newton, np.array([np.nan]), seen))
+
+
+def canyon(
+    hessian: Float[np.ndarray, "2 2"],
+    start: Float[np.ndarray, " 2"] | Sequence[float],
+    *,
+    step_sizes: Sequence[float] = (),
+    steps: int = STEPS,
+) -> str:
+    """Descent through a badly conditioned quadratic: its paths, steps and curvatures.
+
+    On the left the `descents` over the contours; on the right, step by step, the
+    curvature along the gradient between λ_min and λ_max, and the step size between
+    1/λ_max and 1/λ_min, with the limit of stability 2/λ_max.
+
+    Raises `InputError` as `descents` does.
+    """
+    paths = descents(hessian, start, step_sizes=step_sizes, steps=steps)
+    H, x0 = np.asarray(hessian, float), np.asarray(start, float)
+    low, high = np.linalg.eigvalsh(H)
+    constant = (BLUE, RED, "#8a63d2", "#b8860b")
+    colours = [constant[i % len(constant)] for i in range(len(paths) - 2)]
+    colours += [ORANGE, GREEN]
+
+    def draw(figure: Any) -> None:
+        axes = figure.subplot_mosaic([["map", "curvature"], ["map", "step"]])
+        ax = axes["map"]
+        half = 1.15 * max(np.abs(x0).max(), 0.35 * np.linalg.norm(x0))
+        grid = np.linspace(-half, half, 121)
+        X = np.stack(np.meshgrid(grid, grid, indexing="ij"), axis=-1)
+        heights = 0.5 * np.einsum("abi,ij,abj->ab", X, H, X)
+        contours(figure, ax, grid, grid, heights, bar=False)
+        for way, colour in zip(paths, colours):
+            path(ax, way.points, colour, way.name)
+        ax.set(xlim=(-half, half), ylim=(-half, half), xlabel="x₁", ylabel="x₂")
+        ax.set_aspect("equal")
+        ax.set_title(f"κ = {number(high / low)}")
+        figure.legend(loc="outside lower center", ncols=2)
+
+        ax = axes["curvature"]
+        for way, colour in zip(paths, colours):
+            ax.plot(way.curvatures, "o-", color=colour, linewidth=1)
+        for value, name in ((low, "λ_min"), (high, "λ_max")):
+            rule(ax, value, f"{name} = {number(value)}")
+        log_axis(ax, "y")
+        ax.set_title("curvature along the gradient, gᵀHg / gᵀg")
+        ax.set_ylim(low / 1.6, high * 1.9)
+
+        ax = axes["step"]
+        sizes = np.concatenate([[1 / low, 2 / high], *(p.step_sizes for p in paths)])
+        for way, colour in zip(paths, colours):
+            if np.isfinite(way.step_sizes).any():
+                ax.plot(way.step_sizes, "o-", color=colour, linewidth=1)
+        for value, name in (
+            (1 / high, "1/λ_max"),
+            (2 / high, "2/λ_max"),
+            (1 / low, "1/λ_min"),
+        ):
+            rule(ax, value, name)
+        log_axis(ax, "y")
+        ax.set_ylim(min(1 / high, np.nanmin(sizes)) / 1.6, np.nanmax(sizes) * 1.9)
+        ax.set_title("step size")
+        ax.set_xlabel("step")
+
+    return svg(draw, "Descent through a badly conditioned canyon", (8.4, 4.6))
+
+
+# -- Descent over a quadratic ----------------------------------------------------------
+
+
+def _descend(
+    name: str,
+    H: Float[np.ndarray, "2 2"],
+    x0: Float[np.ndarray, " 2"],
+    steps: int,
+    eta: float | None,
+) -> Descent:
+    points, sizes, seen = [x0], [], []
+    far = 100 * np.linalg.norm(x0)
+    for _ in range(steps):
+        g = H @ points[-1]
+        square = g @ g
+        if square == 0 or np.linalg.norm(points[-1]) > far:
+            break
+        curvature = g @ H @ g / square
+        size = 1 / curvature if eta is None else eta
+        points.append(points[-1] - size * g)
+        sizes.append(size)
+        seen.append(curvature)
+    return Descent(name, np.stack(points), np.array(sizes), np.array(seen))
