@@ -180,6 +180,10 @@ def test_large_programs_are_evaluated_in_smaller_chunks():
     large = landscape._fitting(lambda x: jnp.sum((data * x[0]) ** 2), jnp.zeros(2))
     assert large == 2**27 // (8 * 500_000)  # the largest array has 4 MB
     assert small > 1000 * large
+    image = jnp.ones((1, 4, 4, 1))
+    convolved = lambda k: jnp.sum(jax.lax.conv(image, k, (1, 1), "SAME"))
+    alone = landscape._fitting(convolved, jnp.ones((3, 4, 2, 2)))
+    assert alone == 1 or jax.default_backend() != "cpu"
 
 
 # -- Holes and plains ------------------------------------------------------------------
@@ -404,6 +408,7 @@ def ask(fun, *arrays, **rest):
         (lambda: ask(line, rosenbrock, X, E1, points=1), "`points`"),
         (lambda: ask(line, rosenbrock, X, E1, chunk=0), "`chunk`"),
         (lambda: ask(line, rosenbrock, X, E1, distances=[1.0]), "`distances`"),
+        (lambda: ask(line, rosenbrock, X, E1, distances=[1.0, 1.0]), "different"),
         (lambda: ask(between, rosenbrock, X, X), "equal"),
         (lambda: ask(between, rosenbrock, X, np.inf * X), "The second model"),
         (lambda: ask(between, rosenbrock, X, E1, beyond=-1.0), "`beyond`"),

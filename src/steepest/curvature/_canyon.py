@@ -118,16 +118,18 @@ def canyon(
     colours += [ORANGE, GREEN]
 
     def draw(figure: Any) -> None:
-        axes = figure.subplot_mosaic([["map", "curvature"], ["map", "step"]])
+        axes = figure.subplot_mosaic(
+            [["map", "curvature"], ["map", "step"]], width_ratios=[1.2, 1]
+        )
         ax = axes["map"]
-        half = 1.15 * max(np.abs(x0).max(), 0.35 * np.linalg.norm(x0))
-        grid = np.linspace(-half, half, 121)
-        X = np.stack(np.meshgrid(grid, grid, indexing="ij"), axis=-1)
+        middle, half = _frame(x0, paths[-2:])
+        x, y = (np.linspace(m - h, m + h, 121) for m, h in zip(middle, half))
+        X = np.stack(np.meshgrid(x, y, indexing="ij"), axis=-1)
         heights = 0.5 * np.einsum("abi,ij,abj->ab", X, H, X)
-        contours(figure, ax, grid, grid, heights, bar=False)
+        contours(figure, ax, x, y, heights, bar=False)
         for way, colour in zip(paths, colours):
             path(ax, way.points, colour, way.name)
-        ax.set(xlim=(-half, half), ylim=(-half, half), xlabel="x₁", ylabel="x₂")
+        ax.set(xlim=x[[0, -1]], ylim=y[[0, -1]], xlabel="x₁", ylabel="x₂")
         ax.set_aspect("equal")
         ax.set_title(f"κ = {number(high / low)}")
         figure.legend(loc="outside lower center", ncols=2)
@@ -138,7 +140,9 @@ def canyon(
         for value, name in ((low, "λ_min"), (high, "λ_max")):
             rule(ax, value, f"{name} = {number(value)}")
         log_axis(ax, "y")
-        ax.set_title("curvature along the gradient, gᵀHg / gᵀg")
+        ax.set_title("curvature along the gradient, gᵀHg / gᵀg", loc="left")
+        ax.tick_params(labelbottom=False)
+        ax.sharex(axes["step"])
         ax.set_ylim(low / 1.6, high * 1.9)
 
         ax = axes["step"]
@@ -154,10 +158,20 @@ def canyon(
             rule(ax, value, name)
         log_axis(ax, "y")
         ax.set_ylim(min(1 / high, np.nanmin(sizes)) / 1.6, np.nanmax(sizes) * 1.9)
-        ax.set_title("step size")
+        ax.set_title("step size", loc="left")
         ax.set_xlabel("step")
 
     return svg(draw, "Descent through a badly conditioned canyon", (8.4, 4.6))
+
+
+def _frame(
+    start: Float[np.ndarray, " 2"], paths: Sequence[Descent]
+) -> tuple[Float[np.ndarray, " 2"], Float[np.ndarray, " 2"]]:
+    """The middle and the half widths of a map with these paths, not too flat."""
+    points = np.concatenate([*(p.points for p in paths), [-start / 4]])
+    low, high = points.min(axis=0), points.max(axis=0)
+    half = (high - low) / 2
+    return (low + high) / 2, 1.15 * np.maximum(half, 0.4 * half.max())
 
 
 # -- Descent over a quadratic ----------------------------------------------------------

@@ -25,6 +25,7 @@ from ..core.errors import InputError
 
 
 GREY = "#7d7d7d"  # text and axes: 4 to 1 and more against white and near-black
+PALE = "#f7f7f7"
 BLUE, ORANGE, GREEN, RED = "#3a87d9", "#e07b28", "#2f9e5b", "#d64550"
 STYLE: dict[Any, Any] = {
     "svg.hashsalt": "steepest",
@@ -121,6 +122,7 @@ def contours(
 def path(ax: Any, points: np.ndarray, colour: str, name: str | None) -> None:
     """Iterates joined by a line: a ring at the first, a star at the last."""
     x, y = clean(points).T
+    ax.plot(x, y, color=PALE, linewidth=2.8, alpha=0.7)  # sets it off the ground
     ax.plot(x, y, "o-", color=colour, linewidth=1.2, markersize=2.8, label=name)
     if len(points):
         ax.plot(x[0], y[0], "o", color=colour, markersize=7, fillstyle="none")
@@ -132,11 +134,11 @@ def rule(ax: Any, value: float, name: str) -> None:
     ax.axhline(value, color=GREY, linestyle=":", linewidth=0.9)
     ax.annotate(
         name,
-        (1, value),
+        (1.01, value),
         xycoords=("axes fraction", "data"),
-        xytext=(0, 2),
+        xytext=(0, 0),
         textcoords="offset points",
-        ha="right",
+        va="center",
         fontsize=8,
     )
 

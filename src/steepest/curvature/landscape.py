@@ -183,7 +183,8 @@ def line(
 
     t are the `distances`, or `points` of them from −`reach` to `reach`; the direction is
     not rescaled. `chunk` points are computed at once, by default as many as fit a
-    memory of 128 MB for the largest array of the program.
+    memory of 128 MB for the largest array of the program, or one where that is faster
+    (convolutions on a CPU).
 
     Raises `InputError` for a loss that is not one number, parameters that are not finite
     floats, a direction of another structure or of length zero, a reach that is not
@@ -195,9 +196,9 @@ def line(
         t = _symmetric(reach, points)
     else:
         t = np.sort(np.asarray(distances, float))
-        if t.ndim != 1 or len(t) < 2 or not np.isfinite(t).all():
+        if t.ndim != 1 or not np.isfinite(t).all() or len(np.unique(t)) < 2:
             raise InputError(
-                "`distances` must be a list of two finite numbers or more."
+                "`distances` must be a list of two different finite numbers or more."
             )
     losses = _losses(loss, params, (direction,), t[:, None], chunk)
     return _line(loss, params, direction, t, losses)
@@ -328,9 +329,16 @@ def _program(
 
 
 def _fitting(loss: Loss, params: Params) -> int:
-    """How many points keep the largest array of the program within `MEMORY`."""
+    """How many points keep the largest array of the program within `MEMORY`.
+
+    A convolution with another kernel at each point is a grouped one, which takes a CPU
+    three times as long as one after the other: there it is one point at a time.
+    """
+    on_cpu = jax.default_backend() == "cpu"
     sizes = [sum(p.size * p.dtype.itemsize for p in jax.tree.leaves(params))]
     for equation in equations(trace(loss, params).closed):
+        if on_cpu and equation.primitive == "conv_general_dilated":
+            return 1
         for out in equation.outputs:
             itemsize = getattr(getattr(out, "dtype", None), "itemsize", 0)
             sizes.append(getattr(out, "size", 0) * itemsize)

@@ -143,7 +143,7 @@ def picture_of_plane(
         contours(figure, ax, alphas, betas, losses)
         ax.plot(0, 0, "+", color=GREY, markersize=9, markeredgewidth=1.5)
         if path is not None:
-            draw_path(ax, np.asarray(path, float), ORANGE, None)
+            draw_path(ax, np.asarray(path, float), RED, None)
         ax.set_xlim(alphas[0], alphas[-1])
         ax.set_ylim(betas[0], betas[-1])
         ax.set(xlabel="α, along the first direction", ylabel="β, along the second")
@@ -178,8 +178,8 @@ def picture_of_curvature_weights(
         label = f"their average, the curvature: {number(mean)}"
         ax.axvline(mean, color=ORANGE, linestyle="--", label=label)
         ax.axhline(0, color=GREY, linewidth=0.6)
-        ax.set(xlabel="eigenvalue λ", ylabel="weight", ylim=(0, 1.3 * w.max()))
-        ax.legend(loc="upper left", ncols=2)
+        ax.set(xlabel="eigenvalue λ", ylabel="weight", ylim=(0, 1.1 * w.max()))
+        figure.legend(loc="outside upper center", ncols=2)
 
     title = "The curvature along a direction as an average of the eigenvalues"
     return svg(draw, title, (5.6, 3.0))
