@@ -28,10 +28,8 @@ References
     Goodfellow, Bengio & Courville (2016), Deep Learning, §§4.3.1, 8.2.
 """
 
-import html
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -41,7 +39,6 @@ from jaxtyping import Array, Float
 from ..core.errors import InputError
 from ..core.jaxpr import equations, trace
 from ..core.progress import progress
-from . import pictures
 from ._directions import (
     Trajectory,
     across,
@@ -53,6 +50,7 @@ from ._directions import (
     trajectory_plane,
 )
 from ._krylov import working_dtype
+from ._slices import Line, Plane
 from .products import Loss, Params, check, check_direction
 from .taylor import ROUNDING, eps_of, hashable, terms
 
@@ -70,103 +68,6 @@ __all__ = [
 ]
 
 MEMORY = 2**27  # bytes: of the largest array of the program, over all points at once
-TRUST = 0.1  # the share of its own terms by which the parabola may be wrong
-
-
-class Line(NamedTuple):
-    """The loss along a line of (1); NaN and infinities are kept as they are."""
-
-    distances: Float[np.ndarray, " points"]  # t, in units of the direction
-    losses: Float[np.ndarray, " points"]
-    value: float  # L(θ), at t = 0
-    slope: float  # gᵀd
-    curvature: float  # dᵀHd
-    rounding: float  # the noise of a difference of two losses
-    barrier: float | None = None  # (3), of a line between two models
-
-    @property
-    def taylor(self) -> Float[np.ndarray, " points"]:
-        """The parabola (2) at `distances`."""
-        t = self.distances
-        with np.errstate(invalid="ignore", over="ignore"):
-            return self.value + self.slope * t + self.curvature / 2 * t**2
-
-    @property
-    def trusted(self) -> tuple[float, float]:
-        """From where to where around t = 0 the parabola holds, as far as was looked.
-
-        It holds at a point where it is wrong by at most a tenth of |t gᵀd| + ½ t² |dᵀHd|,
-        the size of its own terms, or by less than the loss can resolve; and beyond a
-        point where it does not hold it is not looked at again.
-        """
-        t = self.distances
-        with np.errstate(invalid="ignore", over="ignore"):
-            size = np.abs(self.slope * t) + np.abs(self.curvature / 2) * t**2
-            wrong = np.abs(self.losses - self.taylor)
-            holds = wrong <= TRUST * size + self.rounding  # False of NaN
-        right = t[(t >= 0) & (t < np.min(t[(t >= 0) & ~holds], initial=np.inf))]
-        left = t[(t <= 0) & (t > np.max(t[(t <= 0) & ~holds], initial=-np.inf))]
-        return float(np.min(left, initial=0.0)), float(np.max(right, initial=0.0))
-
-    def __str__(self) -> str:
-        if self.barrier is not None:
-            return _of_barrier(self)
-        low, high = self.trusted
-        text = (
-            f"Slope {self.slope:.4g} and curvature {self.curvature:.4g} at t = 0, where "
-            f"the loss is {self.value:.4g}"
-        )
-        finite = np.isfinite(self.losses)
-        if finite.any():
-            i = int(np.argmin(np.where(finite, self.losses, np.inf)))
-            lowest = f"; the lowest seen is {self.losses[i]:.4g} at t = {self.distances[i]:.4g}"
-            text += lowest if self.losses[i] < self.value - self.rounding else ""
-        text += ". "
-        if low == high == 0:
-            text += (
-                "Their parabola holds at no other point of this line: look closer to 0."
-            )
-        else:
-            text += f"Their parabola holds for {low:.4g} ≤ t ≤ {high:.4g}" + (
-                ", all of this line."
-                if (low, high) == (self.distances[0], self.distances[-1])
-                else "; beyond, derivatives at t = 0 do not tell what a step does."
-            )
-        return text + _of_holes(self.losses)
-
-    def _repr_html_(self) -> str:
-        return _page(str(self), lambda: pictures.picture_of_line(self))
-
-
-class Plane(NamedTuple):
-    """The loss on a plane of (1); NaN and infinities are kept as they are."""
-
-    alphas: Float[np.ndarray, " a"]
-    betas: Float[np.ndarray, " b"]
-    losses: Float[np.ndarray, "a b"]  # losses[i, j] at alphas[i] and betas[j]
-    value: float  # L(θ), at the centre
-    directions: tuple[Params, Params]  # u and v as they were used
-
-    def __str__(self) -> str:
-        text = f"The loss is {self.value:.4g} at the centre"
-        finite = np.isfinite(self.losses)
-        if finite.any():
-            i, j = np.unravel_index(
-                np.argmin(np.where(finite, self.losses, np.inf)), self.losses.shape
-            )
-            text += (
-                f" and on this plane lowest, {self.losses[i, j]:.4g}, at α = "
-                f"{self.alphas[i]:.4g}, β = {self.betas[j]:.4g}; the highest is "
-                f"{self.losses[finite].max():.4g}"
-            )
-        return (
-            f"{text}. From one contour to the next the height above the lowest grows by "
-            "the same factor; other directions may be far steeper."
-            + _of_holes(self.losses)
-        )
-
-    def _repr_html_(self) -> str:
-        return _page(str(self), lambda: pictures.picture_of_plane(self))
 
 
 def line(
@@ -332,7 +233,7 @@ def _fitting(loss: Loss, params: Params) -> int:
     """How many points keep the largest array of the program within `MEMORY`.
 
     A convolution with another kernel at each point is a grouped one, which takes a CPU
-    three times as long as one after the other: there it is one point at a time.
+    two to three times as long as all of them in turn: there it is one point at a time.
     """
     on_cpu = jax.default_backend() == "cpu"
     sizes = [sum(p.size * p.dtype.itemsize for p in jax.tree.leaves(params))]
@@ -379,47 +280,3 @@ def _symmetric(reach: float, points: int) -> Float[np.ndarray, " points"]:
 def _check_points(points: int) -> None:
     if points < 2:
         raise InputError(f"`points` must be at least 2, not {points}.")
-
-
-# -- Words -----------------------------------------------------------------------------
-
-
-def _of_barrier(line: Line) -> str:
-    inside = (line.distances >= 0) & (line.distances <= 1)
-    t, losses = line.distances[inside], line.losses[inside]
-    ends = f"their losses, {losses[0]:.4g} (t = 0) and {losses[-1]:.4g} (t = 1)"
-    barrier = line.barrier
-    if barrier is None or np.isnan(barrier):
-        text = (
-            f"The barrier between the models cannot be told from {ends}: the loss is "
-            f"not a number at {int(np.isnan(losses).sum())} of {len(t)} points between."
-        )
-    elif barrier <= line.rounding:
-        text = (
-            f"No barrier between the models: the loss stays below the straight line of "
-            f"{ends}, so along this line they lie in one basin."
-        )
-    else:
-        chord = (1 - t) * losses[0] + t * losses[-1]
-        at = t[int(np.argmax(losses - chord))]
-        text = (
-            f"A barrier of {barrier:.4g} at t = {at:.4g}, above the straight line of "
-            f"{ends}: along this line the models lie in different basins."
-        )
-    return text + _of_holes(line.losses)
-
-
-def _of_holes(losses: np.ndarray) -> str:
-    holes = int(losses.size - np.isfinite(losses).sum())
-    if not holes:
-        return ""
-    return f" At {holes} of {losses.size} points the loss is not finite (left blank)."
-
-
-def _page(text: str, picture: Callable[[], str]) -> str:
-    """The sentences, with the picture where Matplotlib is there to draw it."""
-    try:
-        drawn = picture()
-    except InputError:
-        drawn = ""
-    return f"<p>{html.escape(text)}</p>{drawn}"
