@@ -89,14 +89,16 @@ def test_no_success_is_false_on_any_named_function(name, method):
     rng = np.random.default_rng(0)
     starts = [*function.starts]
     starts += [p.x for p in function.points if p.kind in ("saddle", "maximum")][:6]
-    starts += [rng.uniform(*np.asarray(function.domain, float).T) for _ in range(2)]
+    starts += [rng.uniform(*np.asarray(function.domain, float)) for _ in range(2)]
     for start in starts:
         x = jnp.asarray(np.asarray(start, float))
         found = minimize(function.fun, x, method)
         if found.success:
             H = np.asarray(jax.hessian(function.fun)(found.params))
             assert np.linalg.eigvalsh(H)[0] > 0
-            around = found.params + 1e-4 * jnp.asarray(rng.normal(size=(64, x.size)))
+            around = found.params[None] + 1e-4 * jnp.asarray(
+                rng.normal(size=(64, x.size))
+            )
             assert jax.vmap(function.fun)(around).min() >= found.value
 
 

@@ -1,6 +1,12 @@
 """Curvature of a loss: what second derivatives say about the next step."""
 
-from . import limits as limits, spectrum as spectrum, taylor as taylor
+from . import (
+    landscape as landscape,
+    limits as limits,
+    pictures as pictures,
+    spectrum as spectrum,
+    taylor as taylor,
+)
 from ._critical_point import CriticalPoint, critical_point
 from ._eigenpairs import Eigenpairs, eigenpairs
 from ._lanczos import Tridiagonal, lanczos

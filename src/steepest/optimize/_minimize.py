@@ -45,6 +45,7 @@ from .newton_steps import (
     ModelStep,
     cubic_step,
     damped_step,
+    length_of,
     newton_step,
     saddle_free_step,
     trust_region_step,
@@ -331,11 +332,11 @@ class Search:
         for _ in range(60):
             if cubic:
                 step = cubic_step(model.values, model.slopes, self.sigma)
-                length = float(np.linalg.norm(step.coefficients))
+                length = length_of(step.coefficients)
                 predicted = step.decrease - self.sigma * length**3 / 3
             else:
                 step = trust_region_step(model.values, model.slopes, self.radius)
-                length = float(np.linalg.norm(step.coefficients))
+                length = length_of(step.coefficients)
                 predicted = step.decrease
             new = theta + along(model, step)
             new_value, new_g = self.at(new)

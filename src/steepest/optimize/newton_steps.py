@@ -92,7 +92,7 @@ def trust_region_step(values: Values, slopes: Values, radius: float) -> ModelSte
     if not radius > 0:
         raise InputError(f"`radius` must be positive, not {radius}.")
     inside = newton_step(values, slopes)
-    length = float(np.linalg.norm(inside.coefficients))
+    length = length_of(inside.coefficients)
     flat = np.abs(values) <= TINY * np.abs(values).max()
     downhill = bool((np.abs(slopes[flat]) > 0).any())  # flat, but not level
     if values.min() >= 0 and not downhill and length <= radius:
@@ -121,7 +121,7 @@ def secular(
     which is nothing beside one gradient.
     """
     lowest = float(values.min())
-    size = max(float(np.abs(values).max()), float(np.linalg.norm(slopes)), 1e-300)
+    size = max(float(np.abs(values).max()), length_of(slopes), 1e-300)
     start = max(0.0, -lowest)
 
     def p(nu: float) -> Values:
@@ -130,10 +130,10 @@ def secular(
         return np.where(below > 0, -slopes / safe, 0.0)
 
     def excess(nu: float) -> float:
-        return float(np.linalg.norm(p(nu))) - wanted(nu)
+        return length_of(p(nu)) - wanted(nu)
 
     bottom = values - lowest <= TINY * size
-    level = np.linalg.norm(slopes[bottom]) <= TINY * np.linalg.norm(slopes)
+    level = length_of(slopes[bottom]) <= TINY * length_of(slopes)
     if level and excess_at_start(values, slopes, bottom, start, wanted) <= 0:
         return hard_case(values, slopes, bottom, start, wanted(start))
     low, high = start, start + size
@@ -156,7 +156,7 @@ def excess_at_start(
 ) -> float:
     """‖p‖ − wanted at the left end, without the lowest eigenvectors."""
     rest = ~bottom
-    return float(np.linalg.norm(slopes[rest] / (values[rest] + start))) - wanted(start)
+    return length_of(slopes[rest] / (values[rest] + start)) - wanted(start)
 
 
 def hard_case(
@@ -165,7 +165,8 @@ def hard_case(
     """The step whose length the lowest eigenvector makes up."""
     p = np.zeros_like(values)
     p[~bottom] = -slopes[~bottom] / (values[~bottom] + nu)
-    missing = max(length**2 - float(p @ p), 0.0) ** 0.5
+    short = length_of(p)
+    missing = (max(length - short, 0.0) * (length + short)) ** 0.5
     at = int(np.flatnonzero(bottom)[0])
     p[at] = -missing if slopes[at] > 0 else missing
     return done(values, slopes, p, nu)
@@ -176,6 +177,12 @@ def done(
 ) -> ModelStep:
     decrease = -float(slopes @ p + 0.5 * np.sum(values * p**2))
     return ModelStep(p, decrease, float(multiplier))
+
+
+def length_of(x: Float[np.ndarray, " j"]) -> float:
+    """‖x‖, whatever its size: far from a minimum squares overflow."""
+    most = float(np.abs(x).max(initial=0.0))
+    return most * float(np.linalg.norm(x / most)) if most > 0 else 0.0
 
 
 def check(values: Values, slopes: Values) -> None:
