@@ -1,0 +1,407 @@
+"""What momentum and the adaptive optimisers do to the curvature that a step sees.
+
+An optimiser that divides a (running mean of the) gradient by a positive diagonal P,
+
+    θ ← θ − η P⁻¹ m,                                                             (1)
+
+is descent in the variable P^{1/2}θ. Its steps meet not H but P^{-1/2} H P^{-1/2}, and are
+stable while the largest eigenvalue λ of that obeys η λ < limit, where the limit belongs to
+the rule that makes m: 2 without memory, 38 for Adam's averaging (`curvature.limits`). All
+the diagonals in use are, in one formula,
+
+    P = √(s + ε′) + ε                                                            (2)
+
+    SGD, momentum, Nesterov     P = 1: nothing is divided, the memory moves the limit
+    AdaGrad       s = Σ g²                           ε′ of Optax; ε in the book
+    RMSProp       s = v,  v ← ρv + (1 − ρ)g²         ε′ of Optax and the book
+    Adam, AdamW   s = v / (1 − β₂ᵗ)                  ε
+    AMSGrad       s = the largest such so far        ε
+
+so a parameter with large gradients gets a small step, and the ratio between the curvature
+seen and H's own says what that has bought. Lion and sign descent divide by the size of the
+very gradient they follow. No P stands for them, and no η λ: their step is η in every
+parameter however near the minimum is, and lowers the quadratic model only while
+
+    η < 2 ‖g‖₁ / (sᵀHs),     s = sign g.                                         (3)
+
+`book` makes the optimisers as Goodfellow et al. write them, which differ from Optax's
+defaults in where constants stand:
+
+    8.2, 8.3  v ← αv − ηg, θ ← θ + v: η inside the velocity, so a schedule acts late
+    8.3, 8.6  gradients at the look-ahead θ̃ = θ + αv. The parameters kept are θ̃, and
+              v ← αv − ηg(θ̃), θ̃ ← θ̃ + αv − ηg(θ̃) is the same in them              (4)
+    8.4       AdaGrad from r = 0, by δ + √r with δ = 10⁻⁷ (Optax: r = 0.1, √(r + ε))
+    8.5       RMSProp by √(δ + r), δ = 10⁻⁶ (Optax: 10⁻⁸);   8.6 by √r
+    8.7       Adam, δ = 10⁻⁸ outside the root, as Optax
+
+References
+    Goodfellow, Bengio & Courville (2016), Deep Learning, §§8.3-8.5, algorithms 8.1-8.7.
+    Cohen et al. (2022), Adaptive gradient methods at the edge of stability.  -- (1)
+    Balles & Hennig (2018), Dissecting Adam.                                   -- (3)
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.core import Tracer
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+
+from ..core.errors import InputError
+from ..curvature import Sharpness, preconditioned, sharpness
+from ..curvature.products import Loss, Params, check, check_direction, curvature_along
+
+
+Algorithm = Literal[
+    "sgd", "momentum", "nesterov", "adagrad", "rmsprop", "rmsprop-nesterov", "adam"
+]
+Schedule = Callable[[Any], Any]  # what Optax calls one: count -> step size
+
+
+class SeenCurvature(NamedTuple):
+    """The curvature of the loss, and what the steps of the optimiser see of it."""
+
+    plain: Sharpness  # of H
+    seen: Sharpness  # of P^{-1/2} H P^{-1/2}; its direction is P^{1/2} times that of θ
+    step_size: float
+    limit: float  # of η λ
+    product: float  # η λ of what is seen
+    ratio: float  # product / limit: the rule is stable below 1
+    largest_step: float  # at which the ratio would be 1; infinite for λ ≤ 0
+
+    def __str__(self) -> str:
+        verdict = "below" if self.ratio < 1 else "beyond"
+        return (
+            f"λ_max is {float(self.plain.value):.4g} and the steps see "
+            f"{float(self.seen.value):.4g} (residual {float(self.seen.residual):.1g}): "
+            f"η λ = {self.product:.3g}, {verdict} the limit {self.limit:.3g}; the "
+            f"largest stable step size is {self.largest_step:.3g}."
+        )
+
+
+class AdaGradState(NamedTuple):
+    """The sum of squares r of the book's AdaGrad, and its δ."""
+
+    sum_of_squares: Params
+    delta: Float[Array, ""]
+
+
+def preconditioner(
+    opt_state: PyTree,
+    *,
+    params: Params | None = None,
+    decay: float | None = None,
+    epsilon: float | None = None,
+    epsilon_root: float | None = None,
+) -> Params | None:
+    """The diagonal P of (2) by which the last update was divided; None where P = 1.
+
+    Finds the one adaptive part of an Optax state however it is nested. States keep s but
+    not the constants: `decay` (β₂, or ρ where RMSProp corrects its bias), `epsilon` (ε)
+    and `epsilon_root` (ε′) are those of `inject_hyperparams` where it is used, else
+    Optax's defaults; for RMSProp and AdaGrad, `epsilon` alone says that ε is outside the
+    root. `params` is needed where a part is masked (`masked`, `multi_transform`): P is 1
+    in what no adaptive part covers.
+
+    Adam, AdamW, NAdam, AMSGrad, AdaBelief, RMSProp (plain, centred, corrected), AdaGrad
+    and those of `book` are read. The states of Yogi, AdaMax and RAdam cannot be told from
+    Adam's, and are read as if they were.
+
+    Raises `InputError` before the first update, for two adaptive parts on one parameter,
+    and for optimisers that are not of the form (1).
+    """
+    given = {"decay": decay, "eps": epsilon, "eps_root": epsilon_root}
+    given = {name: x for name, x in given.items() if x is not None}
+    found = [_READERS[type(s).__name__](s, h) for s, h in _adaptive(opt_state, given)]
+    if not found:
+        return None
+    is_hole = lambda x: isinstance(x, optax.MaskedNode)
+    holes = [any(map(is_hole, jax.tree.leaves(P, is_leaf=is_hole))) for P in found]
+    if len(found) == 1 and not holes[0]:
+        return found[0]
+    overlap = InputError(
+        "Two adaptive parts of the optimiser act on the same parameters, so no one P "
+        "divides their gradient; pass the state of one of them."
+    )
+    if not all(holes):
+        raise overlap
+    if params is None:
+        raise InputError(
+            "The adaptive part of the optimiser is masked; pass `params=`, so that P can "
+            "be 1 in the rest."
+        )
+
+    def spread(P: PyTree) -> list[Array | None]:
+        def fill(x: Any, part: PyTree) -> PyTree:  # x: a hole or an array
+            return jax.tree.map(lambda _: x, part) if is_hole(x) else x
+
+        full = jax.tree.map(fill, P, params, is_leaf=is_hole)
+        every = jax.tree.leaves(full, is_leaf=is_hole)
+        return [None if is_hole(x) else x for x in every]
+
+    leaves, treedef = jax.tree.flatten(params)
+    merged = []
+    for leaf, *choices in zip(leaves, *map(spread, found), strict=True):
+        some = [x for x in choices if x is not None]
+        if len(some) > 1:
+            raise overlap
+        merged.append(some[0] if some else jnp.ones_like(leaf))
+    return jax.tree.unflatten(treedef, merged)
+
+
+def seen_curvature(
+    loss: Loss,
+    params: Params,
+    P: Params | None = None,
+    *,
+    step_size: float,
+    limit: float = 2.0,
+    key: PRNGKeyArray,
+    num_products: int = 32,
+) -> SeenCurvature:
+    """λ_max of H and of what the steps (1) see of it, against the limit of their rule.
+
+    `P` as `preconditioner` gives it (None: 1 everywhere); `limit` is the bound of η λ,
+    `curvature.limits.stability_limit("adam", 0.9)` for instance. `num_products` Hessian
+    products are spent on each of the two eigenvalues.
+
+    Raises `InputError` for a loss without curvature, a P that is not positive or not of
+    the shapes of `params`, and step sizes or limits that are not positive.
+    """
+    check(loss, params)
+    for name, number in {"step_size": step_size, "limit": limit}.items():
+        if not 0 < number < math.inf:
+            raise InputError(f"`{name}` must be positive and finite, not {number}.")
+
+    def measure(P: Params | None) -> Sharpness:
+        f, at = (loss, params) if P is None else preconditioned(loss, params, P)
+        run = jax.jit(lambda at: sharpness(f, at, key=key, num_products=num_products))
+        found = run(at)
+        return found._replace(num_products=int(found.num_products))
+
+    plain = measure(None)
+    if P is not None:
+        check_direction(params, P)
+        if not all(bool(jnp.all(p > 0)) for p in jax.tree.leaves(P)):
+            raise InputError(
+                "`P` must be positive in every parameter; an optimiser that has not seen "
+                "a finite gradient has none."
+            )
+    seen = plain if P is None else measure(P)
+    value = float(seen.value)
+    product = step_size * value
+    return SeenCurvature(
+        plain=plain,
+        seen=seen,
+        step_size=step_size,
+        limit=limit,
+        product=product,
+        ratio=product / limit,
+        largest_step=limit / value if value > 0 else math.inf,
+    )
+
+
+def largest_sign_step(loss: Loss, params: Params) -> Float[Array, ""]:
+    """The step size (3) up to which a step along −sign g lowers the quadratic model.
+
+    Infinite where the curvature along it is not positive. For Lion and sign descent,
+    which have no limit of η λ. Costs a gradient and a second derivative.
+    """
+    check(loss, params)
+    g = jax.grad(loss)(params)
+    s = jax.tree.map(jnp.sign, g)
+    curvature = curvature_along(loss, params, s)
+    norms = [jnp.sum(jnp.abs(x)).astype(curvature.dtype) for x in jax.tree.leaves(g)]
+    safe = jnp.where(curvature > 0, curvature, jnp.ones_like(curvature))
+    step = 2 * sum(norms[1:], norms[0]) / safe
+    return jnp.where(curvature > 0, step, jnp.full_like(step, jnp.inf))
+
+
+def book(
+    name: Algorithm,
+    step_size: float | Schedule,
+    *,
+    momentum: float = 0.9,
+    decay: float = 0.9,
+) -> optax.GradientTransformation:
+    """An optimiser of Goodfellow et al., algorithms 8.1 to 8.7, with the book's constants.
+
+    `step_size` is ε of the book, or a schedule of it; `momentum` is α of 8.2, 8.3 and
+    8.6, `decay` is ρ of RMSProp, for which the book names no value. Adam has ρ₁ = 0.9 and
+    ρ₂ = 0.999. Nesterov's keep the look-ahead parameters, (4).
+
+    Raises `InputError` for an unknown name, and for α or ρ outside of [0, 1).
+    """
+    for what, number in {"momentum": momentum, "decay": decay}.items():
+        if not 0 <= number < 1:
+            raise InputError(f"`{what}` must be at least 0 and below 1, not {number}.")
+    rate = optax.scale_by_learning_rate(step_size)
+    tiny = float(np.finfo(np.float32).tiny)  # 8.6 has no δ: for gradients of 0 alone
+    made: dict[str, Callable[[], optax.GradientTransformation]] = {
+        "sgd": lambda: rate,
+        "momentum": lambda: optax.chain(rate, optax.trace(momentum)),
+        "nesterov": lambda: optax.chain(rate, optax.trace(momentum, nesterov=True)),
+        "adagrad": lambda: optax.chain(_adagrad(1e-7), rate),
+        "rmsprop": lambda: optax.chain(optax.scale_by_rms(decay, 1e-6), rate),
+        "rmsprop-nesterov": lambda: optax.chain(
+            optax.scale_by_rms(decay, tiny), rate, optax.trace(momentum, nesterov=True)
+        ),
+        "adam": lambda: optax.chain(optax.scale_by_adam(0.9, 0.999, 1e-8), rate),
+    }
+    if name not in made:
+        raise InputError(f"The book has no {name!r}; there are {', '.join(made)}.")
+    return made[name]()
+
+
+def _adagrad(delta: float) -> optax.GradientTransformation:
+    """Algorithm 8.4, with δ beside the root."""
+
+    def init(params: Params) -> AdaGradState:
+        return AdaGradState(jax.tree.map(jnp.zeros_like, params), jnp.float32(delta))
+
+    def update(
+        updates: Params, state: AdaGradState, params: Params | None = None
+    ) -> tuple[Params, AdaGradState]:
+        r = jax.tree.map(lambda r, g: r + g * g, state.sum_of_squares, updates)
+        scaled = jax.tree.map(lambda r, g: g / (delta + jnp.sqrt(r)), r, updates)
+        return scaled, AdaGradState(r, state.delta)
+
+    return optax.GradientTransformation(init, update)  # pyright: ignore[reportArgumentType]
+
+
+# -- Reading states -------------------------------------------------------------------
+
+Constants = Mapping[str, Any]  # numbers, or arrays of one
+
+
+def _adaptive(node: Any, given: Constants) -> Iterator[tuple[Any, Constants]]:
+    """The adaptive parts of a state of any nesting, each with the constants known of it."""
+    name = type(node).__name__
+    if name in _READERS:
+        yield node, given
+        return
+    if name in UNREADABLE:
+        raise InputError(
+            f"`{name}` belongs to an optimiser that does not divide by a diagonal kept "
+            "in its state, so it has no P; for Lion and sign descent see "
+            "`largest_sign_step`."
+        )
+    if hasattr(node, "hyperparams") and hasattr(node, "inner_state"):
+        names = {
+            "b2": "decay",
+            "decay": "decay",
+            "eps": "default",
+            "eps_root": "eps_root",
+        }
+        seen = {names[k]: v for k, v in node.hyperparams.items() if k in names}
+        yield from _adaptive(node.inner_state, {**seen, **given})
+        return
+    for child in jax.tree.leaves(node, is_leaf=lambda x: x is not node):
+        if child is not node:
+            yield from _adaptive(child, given)
+
+
+def _root(s: PyTree, inside: Any, outside: Any) -> Params:
+    """(2), in the dtypes of s."""
+
+    def root(s: Array) -> Array:
+        return jnp.sqrt(s + jnp.asarray(inside, s.dtype)) + jnp.asarray(
+            outside, s.dtype
+        )
+
+    return jax.tree.map(root, s)
+
+
+def _corrected(moment: PyTree, decay: Any, count: Any) -> PyTree:
+    if not isinstance(count, Tracer) and int(count) == 0:
+        raise InputError(
+            "The optimiser has made no update yet, so it divides by nothing; read its "
+            "preconditioner after the first one."
+        )
+    seen = 1 - jnp.asarray(decay, jnp.float32) ** count.astype(jnp.float32)
+    return jax.tree.map(lambda m: m / seen.astype(m.dtype), moment)
+
+
+def _adam(state: optax.ScaleByAdamState, given: Constants) -> Params:
+    v = _corrected(state.nu, given.get("decay", 0.999), state.count)
+    return _root(v, given.get("eps_root", 0.0), _epsilon(given, 1e-8))
+
+
+def _amsgrad(state: optax.ScaleByAmsgradState, given: Constants) -> Params:
+    return _root(state.nu_max, given.get("eps_root", 0.0), _epsilon(given, 1e-8))
+
+
+def _belief(state: optax.ScaleByBeliefState, given: Constants) -> Params:
+    """Its ε′ is in the moment already."""
+    v = _corrected(state.nu, given.get("decay", 0.999), state.count)
+    return _root(v, 0.0, _epsilon(given, 1e-16))
+
+
+def _rms(state: Any, given: Constants) -> Params:
+    """RMSProp: plain or centred, with a bias correction where the state has a count."""
+    nu, mu = state.nu, getattr(state, "mu", None)
+    if "count" in state._fields:
+        decay = given.get("decay", 0.9)
+        nu = _corrected(nu, decay, state.count)
+        mu = None if mu is None else _corrected(mu, decay, state.count)
+    if mu is not None:
+        nu = jax.tree.map(lambda v, m: v - m * m, nu, mu)
+    return _root(nu, *_inside_or_outside(given, 1e-8))
+
+
+def _inside_or_outside(given: Constants, default: float) -> tuple[Any, Any]:
+    """ε′ and ε of RMSProp and AdaGrad, of which Optax has one, inside by default."""
+    if "eps" not in given and "eps_root" not in given:
+        return given.get("default", default), 0.0
+    return given.get("eps_root", 0.0), given.get("eps", 0.0)
+
+
+def _epsilon(given: Constants, default: float) -> Any:  # a number, or an array of one
+    """ε of Adam and its kin: what the caller says, what was injected, Optax's own."""
+    return given.get("eps", given.get("default", default))
+
+
+#: How P is read from a state that holds what it takes, by the names of Optax's types.
+_READERS: dict[str, Callable[[Any, Constants], Params]] = {
+    "ScaleByAdamState": _adam,
+    "ScaleByAmsgradState": _amsgrad,
+    "ScaleByBeliefState": _belief,
+    "ScaleByRmsState": _rms,
+    "ScaleByRmsWithCountState": _rms,
+    "ScaleByRStdDevState": _rms,
+    "ScaleByRStdDevWithCountState": _rms,
+    "ScaleByRssState": lambda state, given: _root(
+        state.sum_of_squares, *_inside_or_outside(given, 1e-7)
+    ),
+    "AdaGradState": lambda state, _: _root(state.sum_of_squares, 0.0, state.delta),
+}
+
+#: States of optimisers whose step is not (1), by the names of their types in Optax.
+UNREADABLE = frozenset(
+    [
+        "FactoredState",
+        "ScaleByAdaDeltaState",
+        "ScaleByAdanState",
+        "ScaleByLBFGSState",
+        "ScaleByLionState",
+        "ScaleByNovogradState",
+        "ScaleByRpropState",
+        "ScaleBySM3State",
+        "COCOBState",
+        "DAdaptAdamWState",
+        "GaLoreState",
+        "MadgradState",
+        "MomoAdamState",
+        "MomoState",
+        "MuonState",
+        "ProdigyState",
+        "ScaleByAdemamixState",
+        "ScaleBySimplifiedAdEMAMixState",
+        "HutchinsonState",
+        "SophiaState",
+    ]
+)
