@@ -28,7 +28,7 @@ def leaves(tree):
     return [np.asarray(x) for x in jax.tree.leaves(tree)]
 
 
-@pytest.mark.parametrize("threshold", [0.01, 1.0, 4.9, 100.0])
+@pytest.mark.parametrize("threshold", [0.01, 4.9])
 @pytest.mark.parametrize("scale", [1e-12, 1e-3, 1.0, 1e9])
 def test_finite_gradients_are_clipped_as_by_optax(threshold, scale):
     g = jax.tree.map(lambda x: x * jnp.float32(scale), TREE)

@@ -7,7 +7,13 @@ import pytest
 import scipy.stats
 
 from steepest import InputError
-from steepest.optimize.noise import _fieller, _jackknife, _student, gradient_noise
+from steepest.optimize.noise import (
+    _fieller,
+    _jackknife,
+    _student,
+    _Sums,
+    gradient_noise,
+)
 
 
 KEY = jax.random.key(0)
@@ -98,7 +104,17 @@ def test_the_interval_holds_the_noise_scale_as_often_as_it_says(offset, n):
         g = x * (x @ d - e)[:, None]
         c = g[:8].mean(0)
         h = g - c
-        T, M, var = _jackknife((h**2).sum(1), h @ h.sum(0), h @ c, float(c @ c))
+        total = h.sum(0)
+        T, M, var = _jackknife(
+            _Sums(
+                squares=(h**2).sum(1),
+                along=h @ total,
+                shift=h @ c,
+                square=float(c @ c),
+                total=float(total @ total),
+                across=float(c @ total),
+            )
+        )
         low, high = _fieller(T, M, var, _student(0.975, n - 1))
         hits += low <= truth <= high
     # The normal law of so few heavy-tailed examples is an approximation.
@@ -210,6 +226,18 @@ def test_double_precision_is_used_where_the_parameters_have_it():
         T, M, _ = dense(data)
         assert found.trace == pytest.approx(T, rel=1e-12)
         assert found.squared_norm == pytest.approx(M, rel=1e-11)
+
+
+def test_sums_over_half_precision_parameters_are_taken_in_single():
+    data = regression(0, 500)
+    half = jax.tree.map(lambda a: jnp.asarray(a, jnp.bfloat16), data)
+    rounded = jax.tree.map(lambda a: np.asarray(a, np.float32), half)
+    params = {"w": jnp.ones(3, jnp.bfloat16)}
+    found = gradient_noise(loss, params, half, batch_size=8, key=KEY)
+    # Gradients have three digits; the sums of 500 keep them.
+    assert found.trace == pytest.approx(dense(rounded)[0], rel=0.02)
+    assert found.squared_norm == pytest.approx(dense(rounded)[1], rel=0.05)
+    assert found.trace_sem < found.trace
 
 
 def test_the_quantile_of_student_is_that_of_scipy():

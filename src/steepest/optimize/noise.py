@@ -57,6 +57,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 from ..core.errors import InputError
 from ..core.progress import progress
 from ..curvature.products import Params, check, jacobian_product
+from ._ray import working_dtype
 
 
 BatchLoss = Callable[[Params, PyTree], Float[Array, ""]]
@@ -149,7 +150,7 @@ def gradient_noise(
         )
     groups = order[: count * width].reshape(count, width)
     sums = _sums(loss, params, data, groups, max(1, chunk // width))
-    T, M, var = _jackknife(*sums)
+    T, M, var = _jackknife(sums)
     return _result(T, M, var, width, batch_size, count, rows, per_example, level)
 
 
@@ -160,6 +161,8 @@ class _Sums(NamedTuple):
     along: np.ndarray  # hᵀ Σh of each
     shift: np.ndarray  # hᵀ c of each
     square: float  # ‖c‖²
+    total: float  # ‖Σh‖²
+    across: float  # cᵀ Σh
 
 
 def _sums(
@@ -167,13 +170,14 @@ def _sums(
 ) -> _Sums:
     """Two passes over the groups of examples: gradients, then slopes along their sum."""
     flat, unravel = ravel_pytree(params)
+    working = working_dtype(flat)
 
     def values(p: Params, batches: PyTree) -> Float[Array, " chunk"]:
         return jax.vmap(lambda batch: loss(p, batch))(batches)
 
     def gradients(batches: PyTree) -> Float[Array, "chunk n"]:
         one = lambda batch: ravel_pytree(jax.grad(loss)(params, batch))[0]
-        return jax.vmap(one)(batches)
+        return jax.vmap(one)(batches).astype(working)
 
     @jax.jit
     def first(batches: PyTree, c: Array, valid: Array) -> tuple[Array, Array]:
@@ -182,7 +186,8 @@ def _sums(
 
     @jax.jit
     def second(batches: PyTree, v: Array) -> Float[Array, " chunk"]:
-        return jacobian_product(lambda p: values(p, batches), params, unravel(v))
+        direction = unravel(v.astype(flat.dtype))
+        return jacobian_product(lambda p: values(p, batches), params, direction)
 
     count = len(groups)
     chunk = min(chunk, count)
@@ -191,7 +196,7 @@ def _sums(
     valid = np.split(np.arange(len(padded)) < count, len(parts))
     load = lambda part: _take(data, part)
     c = jax.jit(lambda b: jnp.mean(gradients(b), axis=0))(load(parts[0]))
-    total, squares = jnp.zeros_like(flat), []
+    total, squares = jnp.zeros_like(c), []
     with progress("Gradient noise", 2 * len(parts)) as update:
         for k, part in enumerate(parts):
             h, square = first(load(part), c, jnp.asarray(valid[k]))
@@ -211,13 +216,14 @@ def _sums(
         along=np.concatenate(along)[:count] - across,
         shift=np.concatenate(shift)[:count] - square,
         square=square,
+        total=float(jnp.vdot(total, total)),
+        across=across,
     )
 
 
-def _jackknife(
-    squares: np.ndarray, along: np.ndarray, shift: np.ndarray, square: float
-) -> tuple[float, float, np.ndarray]:
+def _jackknife(sums: _Sums) -> tuple[float, float, np.ndarray]:
     """T and M of (2), and the jackknife covariance of the two."""
+    squares, along, shift, square, Q, R = sums
     n = len(squares)
 
     def estimates(k: Any, A: Any, Q: Any, R: Any) -> tuple[Any, Any]:
@@ -226,7 +232,7 @@ def _jackknife(
         mean_square = square + 2 * R / k + Q / k**2  # ‖c + Σh/k‖²
         return T, mean_square - T / k
 
-    A, Q, R = squares.sum(), along.sum(), shift.sum()
+    A = squares.sum()
     T, M = estimates(n, A, Q, R)
     without = estimates(n - 1, A - squares, Q - 2 * along + squares, R - shift)
     return float(T), float(M), np.cov(np.stack(without), bias=True) * (n - 1)
