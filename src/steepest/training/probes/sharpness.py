@@ -3,7 +3,8 @@
 Each measurement starts Lanczos from the last one's eigenvector, which moves slowly, so
 that few products suffice; the residual ‖Hv − λv‖ beside it says how good it is.
 
-Adam and its kin divide the gradient by P = √v̂ + ε, so that it is the eigenvalues of
+Adam and its kin divide the gradient by P = √v̂ + ε (RMSProp by √(v + ε)), so that it is
+the eigenvalues of
 
     P^{-1/2} H P^{-1/2}                                                      (1)
 
@@ -94,7 +95,7 @@ def preconditioner(snapshot: Snapshot, recipe: Recipe) -> PyTree | None:
         seen = 1 - recipe.beta2 ** int(np.asarray(state.count))
         return root(state.nu, np.float32(seen), np.float32(recipe.epsilon))
     if isinstance(state, optax.ScaleByRmsState):
-        return root(state.nu, np.float32(1), np.float32(1e-8))
+        return root_of_sum(state.nu)
     return None
 
 
@@ -102,6 +103,12 @@ def preconditioner(snapshot: Snapshot, recipe: Recipe) -> PyTree | None:
 def root(v: PyTree, seen: Any, epsilon: Any) -> PyTree:
     """√(v/seen) + ε for every array, in one program."""
     return jax.tree.map(lambda v: jnp.sqrt(v / seen) + epsilon, v)
+
+
+@jax.jit
+def root_of_sum(v: PyTree) -> PyTree:
+    """√(v + ε) for every array: Optax's RMSProp has its ε inside of the root."""
+    return jax.tree.map(lambda v: jnp.sqrt(v + jnp.asarray(1e-8, v.dtype)), v)
 
 
 def random_like(params: PyTree, key: Any) -> PyTree:
