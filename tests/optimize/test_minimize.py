@@ -94,12 +94,16 @@ def test_no_success_is_false_on_any_named_function(name, method):
         x = jnp.asarray(np.asarray(start, float))
         found = minimize(function.fun, x, method)
         if found.success:
-            H = np.asarray(jax.hessian(function.fun)(found.params))
-            assert np.linalg.eigvalsh(H)[0] > 0
-            around = found.params[None] + 1e-4 * jnp.asarray(
-                rng.normal(size=(64, x.size))
-            )
-            assert jax.vmap(function.fun)(around).min() >= found.value
+            assert is_minimum(function.fun, found.params)
+
+
+def is_minimum(loss, x):
+    """By the dense Hessian of JAX, and by 64 points around."""
+    if np.linalg.eigvalsh(np.asarray(jax.hessian(loss)(x)))[0] <= 0:
+        return False
+    draws = np.random.default_rng(0).normal(size=(64, x.size))
+    around = x[None] + 1e-4 * jnp.asarray(draws)
+    return bool(jax.vmap(loss)(around).min() >= loss(x))
 
 
 @pytest.mark.slow
@@ -116,14 +120,14 @@ def test_every_labelled_point_is_judged_rightly(name):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", mgh.names())
-def test_least_squares_problems_end_in_a_listed_minimum_or_say_no_success(name):
+def test_no_success_is_false_on_any_least_squares_problem(name):
     problem = mgh.get(name)
     for start in problem.starts:
         found = minimize(problem.loss, jnp.asarray(start, float), max_steps=400)
         if found.success:
-            # the listed sums of squares have six digits or more
-            near = np.isclose(found.value, problem.minima, rtol=1e-4, atol=1e-8)
-            assert near.any() or not np.isclose(found.value, problem.traps).any()
+            assert is_minimum(problem.loss, found.params)
+            # values at which solvers stop although no minimum is there
+            assert not np.isclose(found.value, problem.traps, rtol=1e-6).any()
 
 
 def test_bad_input_is_refused_in_one_sentence():

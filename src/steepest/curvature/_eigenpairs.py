@@ -48,7 +48,6 @@ CHANCE = 1e-3  # of (2)
 BASIS = 256  # vectors held, before a restart, and more while they fit into
 HELD = 2**28  # bytes
 WHOLE = 1024  # products that are always allowed: small matrices are searched whole
-STEADY = 1.0  # share of a warm start's random part
 
 
 class Eigenpairs(NamedTuple):
@@ -94,7 +93,7 @@ def eigenpairs(
       takes half from each end (the larger half from the top), and a number takes the
       pairs nearest to it, which converge slowly inside of the spectrum.
     - `tolerance`: relative residual at which a pair has converged, √eps where None.
-    - `max_products`: with A; where None, 10 for each pair and 300 more, and for fewer
+    - `max_products`: products with the operator; where None, 10 for each pair and 300 more, and for fewer
       than 1024 parameters as many as there are, which is exact.
     - `block`: start vectors. An eigenvalue is found as often as it occurs up to this
       number; beyond, copies turn up by rounding alone.
@@ -117,7 +116,7 @@ def eigenpairs(
     if start is not None:
         given = ravel_pytree(start)[0].astype(working)
         unit = lambda x: x / jnp.maximum(jnp.linalg.norm(x), jnp.finfo(working).tiny)
-        starts = starts.at[0].set(unit(given) + STEADY * unit(starts[0]))
+        starts = starts.at[0].set(unit(given) + unit(starts[0]))
     fit = HELD // (n * working.itemsize)
     held = min(n, max(BASIS, fit, 2 * num_pairs + 4 * block))
 

@@ -41,7 +41,6 @@ from ..core import mesh as meshes, pytree
 from ..core.errors import InputError
 from ..core.progress import progress
 from .products import (
-    Loss,
     Params,
     check,
     check_params,
@@ -378,16 +377,3 @@ def examples(batch: PyTree) -> int:
             f"not empty; theirs are {sorted(lengths)}."
         )
     return lengths.pop()
-
-
-__all__ = [
-    "Loss",
-    "Operator",
-    "blocks",
-    "fisher",
-    "from_matrix",
-    "gauss_newton",
-    "hessian",
-    "preconditioned_operator",
-    "restricted",
-]

@@ -1,11 +1,15 @@
 """Descent: directions, step sizes, Newton's method, and what a search has found."""
 
 from . import (
+    adaptive as adaptive,
+    clipping as clipping,
     newton_steps as newton_steps,
+    noise as noise,
     step_rules as step_rules,
     transforms as transforms,
 )
 from ._minimize import Minimized, minimize
+from ._range_test import RangeTest, range_test
 from .steepest import Direction, dual_norm, steepest_direction
 from .wolfe import WolfeStep, strong_wolfe
 
@@ -13,9 +17,11 @@ from .wolfe import WolfeStep, strong_wolfe
 __all__ = [
     "Direction",
     "Minimized",
+    "RangeTest",
     "WolfeStep",
     "dual_norm",
     "minimize",
+    "range_test",
     "steepest_direction",
     "strong_wolfe",
 ]
