@@ -165,7 +165,7 @@ def search(
                     "gradient names the operation."
                 )
             exhausted |= space.last_break >= 0
-            spent = space.products >= most or space.done == space.Q.shape[1]
+            spent = space.products >= most or space.done == space.size
             due = space.done - looked >= max(1, space.done // 12)
             full = space.count + 1 > held and not spent
             if space.done < num_pairs or not (due or spent or full):
@@ -180,7 +180,7 @@ def search(
             limit = np.maximum(tolerance * np.abs(found.values), floor)
             good = found.residuals <= limit
             update(space.products, f"{int(good[chosen].sum())} of {num_pairs} found")
-            whole = space.done == space.Q.shape[1]
+            whole = space.done == space.size
             if whole or (good[chosen].all() and settled(space, found, chosen, limit)):
                 return space, found, chosen, good[chosen] | whole, exhausted
             if spent:
@@ -209,7 +209,7 @@ def settled(
     if since == space.done:
         return False  # nothing of the new space is known yet
     weight = np.sum(found.S[since:] ** 2, axis=0)
-    new = np.flatnonzero(weight > 0.5)
+    new = np.flatnonzero(weight >= min(0.5, weight.max()))  # copies may be mixed
     ends = new[[0, -1]]
     return bool((found.residuals[ends] <= limit[ends]).all())
 

@@ -12,9 +12,11 @@ rows below, a Ritz pair T s = μ s has the vector v = Qᵀs and the residual
 
     ‖A v − μ v‖ = ‖S s‖,                                                     (2)
 
-so that A has an eigenvalue within that distance of μ. The projection is done twice,
-against every row, which keeps Q orthogonal to a few eps; so T needs no three-term
-recurrence, and a restart may replace the rows by Ritz vectors (thick restart):
+so that A has an eigenvalue within that distance of μ. A new vector is first projected
+out of the rows that A couples it with, as T = Tᵀ tells (for b = 1 the last two), and then
+out of all; once more where that left less than half of it (Kahan's "twice is enough").
+So Q stays orthogonal to a few eps and T needs no three-term recurrence, and a restart
+may replace the rows by Ritz vectors (thick restart):
 
     Q ← [ritz vectors; rows not multiplied yet],   T ← diag(μ),  S ← S s.    (3)
 
@@ -24,34 +26,36 @@ Hessians with dead units or constant inputs, whose Krylov spaces are small.
 
 References
     Golub & Van Loan (2013), Matrix Computations, §§10.1-10.3.
+    Parlett (1998), The Symmetric Eigenvalue Problem, §6.9.               -- twice
     Ruhe (1979), Implementation aspects of band Lanczos algorithms.          -- (1)
     Wu & Simon (2000), Thick-restart Lanczos method for large symmetric
     eigenvalue problems.                                                     -- (3)
 """
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from ._basis import Tiles, appended, combined, row, take_out
 from ._lanczos import BREAKDOWN
 
 
-ROWS = 16  # of the first basis; it doubles as it fills
+CANCELLED = 0.5  # what a projection must leave, or it is done again
 
 
 class Krylov(NamedTuple):
     """The space after some steps."""
 
-    Q: Float[Array, "rows n"]  # orthonormal; rows from `count` on are zero
-    T: Float[np.ndarray, "rows rows"]  # column j holds (1) for the steps done
+    rows: Tiles  # orthonormal
+    T: Float[np.ndarray, "size size"]  # column j holds (1) for the steps done
+    size: int  # n
     done: int  # rows that were multiplied
     count: int  # rows that there are
-    scale: Float[Array, ""]  # the largest ‖A q‖, at most ‖A‖
+    scale: float  # the largest ‖A q‖, at most ‖A‖
     last_break: int  # rows multiplied when the space was last exhausted; -1: never
     products: int
 
@@ -67,16 +71,11 @@ class Ritz(NamedTuple):
 def begin(starts: Float[Array, "b n"], key: PRNGKeyArray) -> Krylov:
     """The space of some start vectors, of any length; dependent ones are replaced."""
     b, n = starts.shape
-    rows = min(n, max(ROWS, 2 * b))
-    Q = jnp.zeros((rows, n), starts.dtype)
+    rows: Tiles = ()
     for j in range(b):
-        norm = length(starts[j])
-        q = starts[j] / jnp.where(norm > 0, norm, 1)
-        Q, *_ = absorb(
-            Q, q, jnp.int32(j), jnp.ones((), q.dtype), jax.random.fold_in(key, j)
-        )
-    zero = jnp.zeros((), starts.dtype)
-    return Krylov(Q, np.zeros((rows, rows)), 0, b, zero, -1, 0)
+        given, drawn = unit(starts[j]), jax.random.fold_in(key, j)
+        rows = appended(rows, remainder(rows, given, 0, 1.0, drawn)[0], j)
+    return Krylov(rows, np.zeros((0, 0)), n, 0, b, 0.0, -1, 0)
 
 
 def grow(
@@ -84,74 +83,70 @@ def grow(
     space: Krylov,
     key: PRNGKeyArray,
 ) -> Krylov:
-    """One step of (1)."""
-    Q, T, done, count, scale, last_break, products = space
-    n = Q.shape[1]
-    if count == len(Q) and len(Q) < n:
-        rows = min(2 * len(Q), n)
-        Q = jnp.concatenate([Q, jnp.zeros((rows - len(Q), n), Q.dtype)])
-        T = np.pad(T, (0, rows - len(T)))
-    w = matvec(Q[done])
-    Q, c, beta, broken, scale = absorb(
-        Q, w, jnp.int32(count), scale, jax.random.fold_in(key, products)
-    )
+    """One step of (1). The rows of the space that is given are used up."""
+    rows, T, n, done, count, scale, last_break, products = space
+    if count >= len(T):
+        T = np.pad(T, (0, count + 1))
+    coupled = np.flatnonzero(T[done, :done])
+    first = int(coupled[0]) if len(coupled) else done
+    w = matvec(row(rows, done)).astype(rows[0].dtype)
+    scale = max(scale, float(length(w)))
+    q, c, beta = remainder(rows, w, first, scale, jax.random.fold_in(key, products))
     T = T.copy()
-    T[:, done] = np.asarray(c, np.float64)
+    T[:count, done] = c[:count]
     if count < n:
-        T[count, done] = float(beta)
-        count += 1
-    if bool(broken):
+        T[count, done] = beta
+        rows, count = appended(rows, q, count), count + 1
+    if beta == 0:
         last_break = done + 1
-    return Krylov(Q, T, done + 1, count, scale, last_break, products + 1)
+    return Krylov(rows, T, n, done + 1, count, scale, last_break, products + 1)
 
 
-@partial(jax.jit, donate_argnums=0)
-def absorb(
-    Q: Float[Array, "rows n"],
-    w: Float[Array, " n"],
-    count: Int[Array, ""],
-    scale: Float[Array, ""],
-    key: PRNGKeyArray,
-) -> tuple[
-    Float[Array, "rows n"],
-    Float[Array, " rows"],
-    Float[Array, ""],
-    Bool[Array, ""],
-    Float[Array, ""],
-]:
-    """Append what remains of w outside of the rows; its coordinates; the remainder."""
-    w = w.astype(Q.dtype)
-    eps = float(jnp.finfo(Q.dtype).eps)
+def remainder(
+    rows: Tiles, w: Float[Array, " n"], first: int, scale: float, key: PRNGKeyArray
+) -> tuple[Float[Array, " n"], Float[np.ndarray, " size"], float]:
+    """The unit vector of what w has outside of the rows, coordinates, and β of (1).
 
-    def project(w: Array) -> tuple[Array, Array]:
-        first = product(Q, w)
-        w = w - product(first, Q)
-        second = product(Q, w)
-        return w - product(second, Q), first + second
-
-    def fresh() -> Array:
-        draw, _ = project(jax.random.normal(key, w.shape, w.dtype))
-        norm = length(draw)
-        return draw / jnp.maximum(norm, jnp.finfo(w.dtype).tiny)
-
-    scale = jnp.maximum(scale, length(w))
-    rest, c = project(w)
-    beta = length(rest)
-    broken = beta <= BREAKDOWN * eps * scale
-    q = jax.lax.cond(broken, fresh, lambda: rest / jnp.where(broken, 1, beta))
-    full = count >= min(Q.shape)  # then there is no room, and none is needed
-    at = jnp.minimum(count, len(Q) - 1)
-    Q = Q.at[at].set(jnp.where(full, Q[at], q))
-    return Q, c, jnp.where(broken, 0, beta), broken, scale
+    Where nothing but rounding is left, β is 0 and the unit vector a random one. Rows
+    before `first` are known to have no part in w but for rounding.
+    """
+    if not rows:
+        return w, np.zeros(0), 1.0
+    least = BREAKDOWN * float(jnp.finfo(w.dtype).eps) * scale
+    w, c = take_out(rows, w, first)
+    total = coordinates(c)
+    before, beta = length(w), 0.0
+    while True:
+        w, c = take_out(rows, w)
+        total = total + coordinates(c)
+        after = length(w)
+        before, beta = float(before), float(after)
+        if not CANCELLED * before > beta > least:
+            break
+        before = after
+    if beta <= least:
+        w = jax.random.normal(key, w.shape, w.dtype)
+        for _ in range(2):
+            w, _ = take_out(rows, w)
+        beta = 0.0
+    return unit(w), total, beta
 
 
+def coordinates(parts: list[Float[Array, " height"]]) -> Float[np.ndarray, " size"]:
+    return np.concatenate([np.asarray(c, np.float64) for c in parts])
+
+
+@jax.jit
+def unit(w: Any) -> Array:
+    norm = length(w)
+    return w / jnp.where(norm > 0, norm, 1)
+
+
+@jax.jit
 def length(w: Float[Array, " n"]) -> Float[Array, ""]:
     """‖w‖, whatever its size: the squares of small curvature would be zero."""
     most = jnp.max(jnp.abs(w))
     return most * jnp.linalg.norm(w / jnp.where(most > 0, most, 1))
-
-
-product = partial(jnp.matmul, precision="highest")  # TF32 would cost half the digits
 
 
 def ritz(space: Krylov) -> Ritz:
@@ -167,19 +162,21 @@ def restart(space: Krylov, keep: Int[np.ndarray, " p"]) -> Krylov:
     """The thick restart (3), which keeps these Ritz pairs."""
     found = ritz(space)
     S = found.S[:, keep]
-    rows, p, left = len(space.Q), len(keep), space.count - space.done
-    kept = product(jnp.asarray(S.T, space.Q.dtype), space.Q[: space.done])
-    Q = jnp.zeros_like(space.Q).at[:p].set(kept)
-    Q = Q.at[p : p + left].set(space.Q[space.done : space.count])
-    T = np.zeros((rows, rows))
+    p, left = len(keep), space.count - space.done
+    rows: Tiles = ()
+    for i, q in enumerate(combined(S, space.rows)):
+        rows = appended(rows, q, i)
+    for i in range(left):
+        rows = appended(rows, row(space.rows, space.done + i), p + i)
+    T = np.zeros_like(space.T)
     T[:p, :p] = np.diag(found.values[keep])
     T[p : p + left, :p] = space.T[space.done : space.count, : space.done] @ S
-    return space._replace(Q=Q, T=T, done=p, count=p + left, last_break=-1)
+    return space._replace(rows=rows, T=T, done=p, count=p + left, last_break=-1)
 
 
 def vectors(space: Krylov, S: Float[np.ndarray, "j k"]) -> Any:
     """Unit vectors (k, n) from their coordinates."""
-    return product(jnp.asarray(S.T, space.Q.dtype), space.Q[: S.shape[0]])
+    return combined(S, space.rows)
 
 
 def working_dtype(dtype: Any) -> Any:

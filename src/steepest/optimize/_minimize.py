@@ -39,7 +39,8 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from ..core.errors import InputError
 from ..core.progress import hidden, progress
 from ..curvature import CriticalPoint, critical_point
-from ..curvature._krylov import begin, grow, product, ritz, working_dtype
+from ..curvature._basis import product
+from ..curvature._krylov import begin, grow, ritz, vectors, working_dtype
 from ..curvature.products import Loss, Params, check, hvp
 from .newton_steps import (
     ModelStep,
@@ -272,8 +273,7 @@ class Search:
             self.products += space.products
             found = ritz(space)
             values = found.values
-            rows = space.Q[: space.done]
-            basis = product(jnp.asarray(found.S.T, dtype), rows).astype(theta.dtype)
+            basis = vectors(space, found.S).astype(theta.dtype)
         return Model(values, np.asarray(product(basis, g), np.float64), basis)
 
     def step(self, theta: Any, value: float, g: Any, model: Model) -> Any:
