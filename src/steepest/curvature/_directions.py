@@ -35,6 +35,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from ..core.errors import InputError
+from ..core.vectors import inner
 from .products import Loss, Params, check, check_direction, check_params
 from .taylor import eps_of
 
@@ -113,7 +114,7 @@ def gradient_direction(loss: Loss, params: Params) -> Params:
             "there is no steepest direction; pass another, `random_direction` for one."
         )
     g = jax.tree.map(lambda x: x / scale, g)
-    length = np.sqrt(dot(g, g))
+    length = np.sqrt(inner(g, g))
     return like(params, jax.tree.map(lambda x: -x / length, g))
 
 
@@ -189,14 +190,14 @@ def across(u: Params, v: Params) -> PyTree:
     """The part of v at right angles to u, as long as v."""
     eps = eps_of(u)
     p, q = jax.tree.map(lambda x: np.asarray(x, np.float64), (u, v))
-    length, scale = np.sqrt(dot(q, q)), np.sqrt(dot(p, p))
+    length, scale = np.sqrt(inner(q, q)), np.sqrt(inner(p, p))
     if length == 0 or scale == 0 or not np.isfinite([length, scale]).all():
         raise InputError("The directions are too long or too short for their squares.")
     p = jax.tree.map(lambda x: x / scale, p)
     for _ in range(2):  # twice is enough (Kahan)
-        along = dot(p, q)
+        along = inner(p, q)
         q = jax.tree.map(lambda x, y, along=along: y - along * x, p, q)
-    left = np.sqrt(dot(q, q))
+    left = np.sqrt(inner(q, q))
     if not left > PARALLEL * eps * length:
         raise InputError(
             "The two directions are parallel, so they span no plane; pass another, or "
@@ -208,11 +209,6 @@ def across(u: Params, v: Params) -> PyTree:
 def like(params: Params, v: PyTree) -> Params:
     """Arrays of JAX in the formats of the parameters."""
     return jax.tree.map(lambda p, d: jnp.asarray(d).astype(p.dtype), params, v)
-
-
-def dot(a: PyTree, b: PyTree) -> float:
-    pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
-    return float(sum(np.vdot(x, y) for x, y in pairs))
 
 
 def check_finite(tree: Params, what: str) -> None:

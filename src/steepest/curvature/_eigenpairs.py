@@ -37,7 +37,8 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from ..core.errors import InputError
 from ..core.progress import hidden, progress
-from ._krylov import Krylov, Ritz, begin, grow, restart, ritz, vectors, working_dtype
+from ..core.vectors import working_dtype
+from ._krylov import Krylov, Ritz, begin, grow, restart, ritz, vectors
 from .operators import Operator
 from .products import Params
 

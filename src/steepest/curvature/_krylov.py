@@ -40,6 +40,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from ..core.vectors import length
 from ._basis import Tiles, appended, combined, row, take_out
 from ._lanczos import BREAKDOWN
 
@@ -142,13 +143,6 @@ def unit(w: Any) -> Array:
     return w / jnp.where(norm > 0, norm, 1)
 
 
-@jax.jit
-def length(w: Float[Array, " n"]) -> Float[Array, ""]:
-    """‖w‖, whatever its size: the squares of small curvature would be zero."""
-    most = jnp.max(jnp.abs(w))
-    return most * jnp.linalg.norm(w / jnp.where(most > 0, most, 1))
-
-
 def ritz(space: Krylov) -> Ritz:
     """The Ritz pairs of the steps done, with their residuals (2)."""
     T = space.T[: space.done, : space.done]
@@ -177,8 +171,3 @@ def restart(space: Krylov, keep: Int[np.ndarray, " p"]) -> Krylov:
 def vectors(space: Krylov, S: Float[np.ndarray, "j k"]) -> Any:
     """Unit vectors (k, n) from their coordinates."""
     return combined(S, space.rows)
-
-
-def working_dtype(dtype: Any) -> Any:
-    """The format of the basis: float32, or float64 where the parameters have it."""
-    return jnp.dtype(jnp.float64 if jnp.finfo(dtype).bits > 32 else jnp.float32)

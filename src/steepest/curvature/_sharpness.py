@@ -36,7 +36,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from ..core.errors import InputError
-from ._krylov import working_dtype
+from ..core.vectors import working_dtype
 from ._lanczos import lanczos
 from .products import Loss, Params, hvp
 

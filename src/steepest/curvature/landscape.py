@@ -39,6 +39,7 @@ from jaxtyping import Array, Float
 from ..core.errors import InputError
 from ..core.jaxpr import equations, trace
 from ..core.progress import progress
+from ..core.vectors import working_dtype
 from ._directions import (
     Trajectory,
     across,
@@ -49,7 +50,6 @@ from ._directions import (
     random_direction,
     trajectory_plane,
 )
-from ._krylov import working_dtype
 from ._slices import Line, Plane
 from .products import Loss, Params, check, check_direction
 from .taylor import ROUNDING, eps_of, hashable, terms

@@ -31,7 +31,6 @@ References
 """
 
 from collections.abc import Callable
-from functools import reduce
 from typing import Any
 
 import jax
@@ -40,6 +39,7 @@ from jaxtyping import Array, Float, PyTree
 
 from ..core.errors import InputError, type_name
 from ..core.jaxpr import as_function, trace, uses
+from ..core.vectors import inner as inner
 
 
 Params = PyTree[Float[Array, "..."]]
@@ -136,13 +136,6 @@ def forward_or(forward: Callable[[], Any], reverse: Callable[[], Any]) -> Any:
 def refused(error: BaseException) -> bool:
     """Whether a `custom_vjp` was differentiated forwards, once or twice."""
     return "custom_vjp" in str(error) or "custom_lin" in str(error)
-
-
-def inner(a: Params, b: Params) -> Float[Array, ""]:
-    """The inner product of two pytrees of one structure."""
-    products = jax.tree.leaves(jax.tree.map(lambda x, y: jnp.vdot(x, y), a, b))
-    # Like this the sum has the dtype of the leaves, float64 among them.
-    return reduce(jnp.add, products) if products else jnp.zeros(())
 
 
 def check(loss: Loss, params: Params, *others: Params) -> None:

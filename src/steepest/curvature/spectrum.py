@@ -33,8 +33,9 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..core.errors import InputError
 from ..core.progress import hidden, progress
+from ..core.vectors import working_dtype
 from ._eigenpairs import FLOOR, eigenpairs
-from ._krylov import begin, grow, working_dtype
+from ._krylov import begin, grow
 from .operators import DENSE, Operator
 from .products import Params
 

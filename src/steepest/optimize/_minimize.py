@@ -38,9 +38,10 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..core.errors import InputError
 from ..core.progress import hidden, progress
+from ..core.vectors import working_dtype
 from ..curvature import CriticalPoint, critical_point
 from ..curvature._basis import product
-from ..curvature._krylov import begin, grow, ritz, vectors, working_dtype
+from ..curvature._krylov import begin, grow, ritz, vectors
 from ..curvature.products import Loss, Params, check, hvp
 from .newton_steps import (
     ModelStep,

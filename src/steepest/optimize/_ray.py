@@ -23,6 +23,7 @@ from jax.core import Tracer
 from jaxtyping import Array, Bool, Float
 
 from ..core.errors import InputError
+from ..core.vectors import inner as dot, moved as moved, working_dtype
 from ..curvature.products import Loss, Params
 
 
@@ -56,15 +57,6 @@ def scalar_loss(loss: Loss, dtype: Any) -> Loss:  # Any: a NumPy dtype
         return value.astype(dtype)
 
     return checked
-
-
-def moved(params: Params, direction: Params, t: Float[Array, ""]) -> Params:
-    """θ + td, rounded once to the dtypes of `params`."""
-    return jax.tree.map(
-        lambda p, d: (p.astype(t.dtype) + t * d.astype(t.dtype)).astype(p.dtype),
-        params,
-        direction,
-    )
 
 
 def value_and_slope(
@@ -127,12 +119,6 @@ def same_shapes(tree: Params, model: Params, name: str, model_name: str) -> Para
     return tree
 
 
-def working_dtype(tree: Params) -> Any:  # a NumPy dtype, which has no one name
-    """The widest dtype of the leaves, float32 at least."""
-    dtypes = [jnp.dtype(jnp.float32), *(x.dtype for x in jax.tree.leaves(tree))]
-    return max(dtypes, key=lambda dtype: jnp.finfo(dtype).bits)
-
-
 def largest(tree: Params) -> Float[Array, ""]:
     """The largest absolute entry; NaN if there is one."""
     dtype = working_dtype(tree)
@@ -143,14 +129,6 @@ def largest(tree: Params) -> Float[Array, ""]:
 def total(tree: Params) -> Float[Array, ""]:
     """The sum of scalar leaves of one dtype."""
     return jnp.sum(jnp.stack(jax.tree.leaves(tree)))
-
-
-def dot(a: Params, b: Params) -> Float[Array, ""]:
-    """The inner product of two pytrees, in the widest of their dtypes."""
-    dtype = working_dtype((a, b))
-    return total(
-        jax.tree.map(lambda x, y: jnp.vdot(x.astype(dtype), y.astype(dtype)), a, b)
-    )
 
 
 def is_false(condition: Bool[Array, ""]) -> bool:
