@@ -17,7 +17,17 @@ import typer
 
 from .. import __version__
 from ..core.errors import InputError
-from . import audit, check, explain, formats, init, problems, rules
+from . import (
+    audit,
+    check,
+    explain,
+    formats,
+    init,
+    landscape,
+    problems,
+    rules,
+    spectrum,
+)
 from .output import put, say
 
 
@@ -33,6 +43,8 @@ app = typer.Typer(
 )
 app.command("check")(check.run)
 app.command("audit")(audit.run)
+app.command("spectrum")(spectrum.run)
+app.command("landscape")(landscape.run)
 app.command("problems")(problems.run)
 app.command("init")(init.run)
 app.command("rules")(rules.run)
