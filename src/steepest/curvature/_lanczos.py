@@ -34,7 +34,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 
 BREAKDOWN = 16.0  # in units of eps · ‖T‖: what the projections above leave of zero
@@ -47,6 +47,18 @@ class Tridiagonal(NamedTuple):
     alpha: Float[Array, " k"]  # the diagonal of T
     beta: Float[Array, " k"]  # beside it; the last entry is the norm of the remainder
     exhausted: Bool[Array, ""]  # an invariant subspace was found, and left
+
+
+class Iteration(NamedTuple):
+    """The recurrence (1) on its way, with room for a fixed number of rows."""
+
+    Q: Float[Array, "rows n"]  # rows not reached yet are zero
+    alpha: Float[Array, " rows"]
+    beta: Float[Array, " rows"]
+    q: Float[Array, " n"]  # the next row
+    size: Float[Array, ""]  # the largest ‖A q‖ so far, at most ‖A‖
+    done: Int[Array, ""]  # rows that there are
+    exhausted: Bool[Array, ""]
 
 
 def lanczos(
@@ -63,24 +75,53 @@ def lanczos(
     the steps out one by one: longer to compile, and on a CPU many times faster where
     `matvec` has convolutions, which lose their threads inside a loop.
     """
-    n, dtype = start.size, start.dtype
+    begun = begin(start, num_steps)
+    end = proceed(matvec, begun, num_steps, key=key, unroll=unroll)
+    return Tridiagonal(end.Q, end.alpha, end.beta, end.exhausted)
+
+
+def begin(start: Float[Array, " n"], rows: int) -> Iteration:
+    """An iteration from `start` before its first step, with room for `rows` steps."""
+    zero, zeros = jnp.zeros((), start.dtype), jnp.zeros(rows, start.dtype)
+    return Iteration(
+        Q=jnp.zeros((rows, start.size), start.dtype),
+        alpha=zeros,
+        beta=zeros,
+        q=start / jnp.linalg.norm(start),
+        size=zero,
+        done=jnp.int32(0),
+        exhausted=jnp.asarray(False),
+    )
+
+
+def proceed(
+    matvec: Callable[[Float[Array, " n"]], Float[Array, " n"]],
+    iteration: Iteration,
+    num_steps: int,
+    *,
+    key: PRNGKeyArray,
+    unroll: bool = False,
+) -> Iteration:
+    """`num_steps` further steps, for which there must be room: see `lanczos`."""
+    dtype = iteration.Q.dtype
     eps = float(jnp.finfo(dtype).eps)
 
     def project(Q: Float[Array, "k n"], w: Float[Array, " n"]) -> Float[Array, " n"]:
-        # Rows of Q not reached yet are zero. Twice is enough (Kahan, Parlett §6.9).
+        # Twice is enough (Kahan, Parlett §6.9).
         w = w - (Q @ w) @ Q
         return w - (Q @ w) @ Q
 
     def fresh(Q: Float[Array, "k n"], j: Array) -> Float[Array, " n"]:
-        w = project(Q, jax.random.normal(jax.random.fold_in(key, j), (n,), dtype))
+        draw = jax.random.normal(jax.random.fold_in(key, j), Q.shape[1:], dtype)
+        w = project(Q, draw)
         return w / jnp.maximum(jnp.linalg.norm(w), jnp.finfo(dtype).tiny)
 
-    def step(carry, j):
-        Q, q, size = carry
-        Q = Q.at[j].set(q)
-        w = matvec(q)
-        alpha = q @ w
-        size = jnp.maximum(size, jnp.linalg.norm(w))  # ‖Aq‖ ≤ ‖A‖
+    def step(now: Iteration, _: None) -> tuple[Iteration, None]:
+        j = now.done
+        Q = now.Q.at[j].set(now.q)
+        w = matvec(now.q)
+        alpha = now.q @ w
+        size = jnp.maximum(now.size, jnp.linalg.norm(w))  # ‖Aq‖ ≤ ‖A‖
         w = project(Q, w)
         beta = jnp.linalg.norm(w)
         broken = beta <= BREAKDOWN * eps * size
@@ -90,11 +131,14 @@ def lanczos(
             lambda: w / jnp.where(broken, jnp.ones((), dtype), beta),
         )
         beta = jnp.where(broken, jnp.zeros((), dtype), beta)
-        return (Q, q, size), (alpha, beta, broken)
+        return Iteration(
+            Q,
+            now.alpha.at[j].set(alpha),
+            now.beta.at[j].set(beta),
+            q,
+            size,
+            j + 1,
+            now.exhausted | broken,
+        ), None
 
-    Q = jnp.zeros((num_steps, n), dtype)
-    first = (Q, start / jnp.linalg.norm(start), jnp.zeros((), dtype))
-    (Q, _, _), (alpha, beta, broken) = jax.lax.scan(
-        step, first, jnp.arange(num_steps), unroll=unroll
-    )
-    return Tridiagonal(Q, alpha, beta, jnp.any(broken))
+    return jax.lax.scan(step, iteration, None, length=num_steps, unroll=unroll)[0]

@@ -1,0 +1,271 @@
+"""The curvature along a run, followed within a share of its time.
+
+    watch = tracker(loss, budget=0.05, key=key)
+    for step, batch in enumerate(batches):
+        params, state = update(params, state, batch)
+        seen = watch(step, params)             # None, but for a step now and then
+
+Let L be the seconds of the loop so far, S those that measurements have taken, c the
+seconds of a product and k the products that a reliable answer is expected to need. The
+next measurement is due as soon as
+
+    S + k c ≤ b L,                                                           (1)
+
+so that overhead S/L stays within the budget b whatever the pace of the loop: a product
+that costs a step and a half leaves room for one in thirty steps. The first measurement
+comes at the first call, on credit, and the loop pays it back before there is a second.
+L runs on the tracker's own clock, between its calls; it waits for the parameters only
+when it measures, and that wait is the loop's. Compilation is counted apart.
+
+Each measurement starts where the last has ended and grows a Lanczos section until the
+residual r of λ_max is below 5 % of it, or what the budget has saved is spent. If that
+was not enough, `reliable` is False, and k is raised: the next comes later, with more
+products. Otherwise k is what this one has needed. So the interval and the number of
+products both adapt, and accuracy comes before the number of points.
+
+The values are those of the loss that is given, usually that of a fixed batch, and the
+largest eigenvalue of a batch is on average above that of all data: `batch_interval`.
+
+References
+    Cohen et al. (2021), Gradient descent on neural networks typically occurs at the
+    edge of stability.
+    Schneider, Dangel & Hennig (2021), Cockpit: a practical debugging tool for the
+    training of deep neural networks.
+"""
+
+from collections.abc import Callable
+from time import perf_counter
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+
+from ..core.errors import InputError
+from ._following import PROBES, ROUND, ROWS, TOLERANCE, Course, course, follow
+from .products import Params, check, check_direction
+
+
+FIRST = 12  # products of the first measurement, from a random direction
+SETTLING = 2  # calls until the loop's own programs have been compiled
+RECENT = 5  # measurements whose cost is remembered
+
+
+class Tracked(NamedTuple):
+    """One measurement."""
+
+    step: int
+    highest: float  # the largest Ritz value: at most λ_max; NaN where H is not finite
+    residual: float  # ‖Hv − highest·v‖: an eigenvalue lies as near
+    lowest: float  # at least λ_min, so a negative one is proved; NaN if not asked for
+    lowest_residual: float
+    trace: float  # NaN if not asked for
+    trace_error: float  # its standard error
+    reliable: bool  # residual ≤ tolerance · |highest|
+    num_products: int  # Hessian-vector products that were spent
+    seconds: float
+
+
+class Writable(Protocol):
+    """What series can be written into: a `Record`, for one."""
+
+    def add(self, name: str, step: int, value: Any) -> None: ...
+
+
+class Tracker:
+    """What `tracker` returns. A class because it remembers, from call to call.
+
+    **Attributes**
+
+    - `history`: all measurements.
+    - `loop_seconds`, `seconds`, `compile_seconds`: of the loop, of the measurements,
+      and of their compilation, which the budget leaves out.
+    """
+
+    def __init__(
+        self,
+        loss: Callable[..., Float[Array, ""]],
+        args: tuple[PyTree, ...],
+        options: dict[str, Any],  # of `course`
+        budget: float,
+        preconditioner: Params | Callable[[], Params] | None,
+        key: PRNGKeyArray,
+    ) -> None:
+        self.history: list[Tracked] = []
+        self.loop_seconds = self.seconds = self.compile_seconds = 0.0
+        self._loss, self._args, self._options = loss, args, options
+        self._budget, self._preconditioner, self._key = budget, preconditioner, key
+        self._course: Course | None = None
+        self._like: Params | None = None  # shapes that the parameters keep
+        self._directions: tuple[Array, ...] = ()
+        self._wanted = FIRST  # k of (1), with the products of the trace
+        self._rates: list[float] = []  # seconds a product, lately
+        self._rate = self._price = 0.0  # c and k c of (1)
+        self._calls, self._left = 0, 0.0
+
+    def __call__(self, step: int, params: Params) -> Tracked | None:
+        """Measure, if it is due, after `step` updates; None if it is not.
+
+        Raises `InputError` for a loss that is not one floating-point number and
+        parameters that are not floating-point arrays, and when the parameters change
+        their structure or shapes on the way.
+        """
+        entered = perf_counter()
+        self._calls += 1
+        if self._calls > SETTLING:
+            self.loop_seconds += entered - self._left
+        if self._saved() < self._price:
+            self._left = perf_counter()
+            self.seconds += self._left - entered
+            return None
+        jax.block_until_ready(params)
+        began = perf_counter()
+        if self._calls > SETTLING:
+            self.loop_seconds += began - entered
+        if self._course is None:
+            self._course = self._prepare(params)
+            self.compile_seconds = perf_counter() - began
+            began = perf_counter()
+        seen = self._measure(self._course, int(step), params, began)
+        self.history.append(seen)
+        self._left = perf_counter()
+        self.seconds += self._left - began
+        return seen
+
+    def __repr__(self) -> str:
+        last = self.history[-1] if self.history else None
+        found = f", λ_max {last.highest:.4g} at step {last.step}" if last else ""
+        return (
+            f"<tracker: {len(self.history)} measurements, overhead "
+            f"{self.overhead:.1%} of {self.loop_seconds:.3g} s{found}>"
+        )
+
+    @property
+    def overhead(self) -> float:
+        """Seconds of the measurements ÷ seconds of the loop."""
+        return self.seconds / self.loop_seconds if self.loop_seconds else 0.0
+
+    def record(self, record: Writable) -> None:
+        """Write the whole history into a record, as series of `sharpness`.
+
+        With a preconditioner they are those of `sharpness.preconditioned`.
+        """
+        name = "sharpness"
+        if self._preconditioner is not None:
+            name += ".preconditioned"
+        for seen in self.history:
+            record.add(name, seen.step, seen.highest)
+            record.add(f"{name}.residual", seen.step, seen.residual)
+            record.add(f"{name}.reliable", seen.step, float(seen.reliable))
+            if self._options["lowest"]:
+                record.add(f"{name}.lowest", seen.step, seen.lowest)
+                record.add(f"{name}.lowest_residual", seen.step, seen.lowest_residual)
+            if self._options["trace"]:
+                record.add(f"{name}.trace", seen.step, seen.trace)
+                record.add(f"{name}.trace_error", seen.step, seen.trace_error)
+
+    # -- Pieces ------------------------------------------------------------------------
+
+    def _saved(self) -> float:
+        """What the budget holds: b L − S."""
+        return self._budget * self.loop_seconds - self.seconds
+
+    def _prepare(self, params: Params) -> Course:
+        """Compile all programs, by one look that does not count."""
+        check(lambda p: self._loss(p, *self._args), params)
+        self._like = jax.eval_shape(lambda p: p, params)
+        ready = course(self._loss, params, self._args, **self._options)
+        found = self._follow(ready, params, (), 0)
+        # NaN ends a look early, before the directions are combined.
+        self._follow(ready, params, found.directions, 0)
+        return ready
+
+    def _follow(
+        self, ready: Course, params: Params, directions: tuple[Array, ...], most: int
+    ) -> Any:
+        P = self._preconditioner
+        return follow(
+            ready,
+            params,
+            self._args,
+            directions,
+            key=self._key,
+            turn=len(self.history),
+            most=most,
+            preconditioner=P() if callable(P) else P,
+        )
+
+    def _measure(
+        self, ready: Course, step: int, params: Params, began: float
+    ) -> Tracked:
+        check_direction(self._like, params)
+        fixed = PROBES if ready.trace else 0
+        most = self._wanted - fixed if self._rates else FIRST
+        if self._rates:
+            most = max(most, int(self._saved() / self._rate) - fixed)
+        found = self._follow(ready, params, self._directions, most)
+        self._directions = found.directions
+        took = perf_counter() - began
+        spent = found.num_products
+        self._rates = [*self._rates, took / spent][-RECENT:]
+        if found.reliable:
+            self._wanted = spent
+        elif np.isfinite(found.highest):
+            ends = spent - fixed
+            self._wanted = min(ROWS, ends + max(ROUND, ends // 2)) + fixed
+        self._rate = float(np.median(self._rates))
+        self._price = self._wanted * self._rate
+        nan = float("nan")
+        ends = (found.lowest, found.lowest_residual) if ready.lowest else (nan, nan)
+        return Tracked(
+            step,
+            found.highest,
+            found.residual,
+            *ends,
+            found.trace,
+            found.trace_error,
+            found.reliable,
+            spent,
+            took,
+        )
+
+
+def tracker(
+    loss: Callable[..., Float[Array, ""]],
+    *,
+    key: PRNGKeyArray,
+    data: PyTree | None = None,
+    lowest: bool = False,
+    trace: bool = False,
+    budget: float = 0.05,
+    tolerance: float = TOLERANCE,
+    preconditioner: Params | Callable[[], Params] | None = None,
+) -> Tracker:
+    """Follow λ_max of a loss along any training loop, within `budget` of its time.
+
+    Returns `watch`, to be called as `watch(step, params)` after every update; it returns
+    None in most steps, else a `Tracked`.
+
+    **Arguments**
+
+    - `loss`: `loss(params)` on a fixed batch, or with `data` `loss(params, data)`.
+    - `lowest`, `trace`: follow λ_min (or what a Krylov space for both ends has of it)
+      and the trace too; dearer, so there are fewer points.
+    - `budget`: the share of the loop's time.
+    - `tolerance`: the residual of λ_max, relative to it, that counts as reliable.
+    - `preconditioner`: a positive diagonal P in the structure of the parameters, or a
+      function without arguments that returns the present one; the spectrum is then that
+      of P^(-1/2) H P^(-1/2).
+
+    A measurement takes up to 25 copies of the parameters in memory. Where the Hessian
+    is not finite its values are NaN, not reliable, and the loop goes on.
+
+    Raises `InputError` for a budget or a tolerance that is not positive; what is wrong
+    with the loss shows at the first call.
+    """
+    for name, value in (("budget", budget), ("tolerance", tolerance)):
+        if not value > 0:
+            raise InputError(f"`{name}` must be a positive share, not {value}.")
+    args = () if data is None else (data,)
+    options = {"lowest": lowest, "trace": trace, "tolerance": tolerance}
+    return Tracker(loss, args, options, budget, preconditioner, key)
