@@ -91,12 +91,33 @@ def test_large_problems_are_judged_by_products_alone():
 
 def test_float32_calls_small_curvature_zero():
     with jax.enable_x64(False):
-        loss = lambda x: x[0] ** 2 + jnp.float32(1e-8) * x[1] ** 2
+        loss = lambda x: (x[0] + x[1]) ** 2 + jnp.float32(1e-8) * (x[0] - x[1]) ** 2
         assert critical_point(loss, jnp.zeros(2)).kind == "inconclusive"
-    assert (
-        critical_point(lambda x: x[0] ** 2 + 1e-8 * x[1] ** 2, jnp.zeros(2)).kind
-        == "minimum"
-    )
+    loss = lambda x: (x[0] + x[1]) ** 2 + 1e-8 * (x[0] - x[1]) ** 2
+    assert critical_point(loss, jnp.zeros(2)).kind == "minimum"
+
+
+@pytest.mark.parametrize("k", [3, 4, 5, 6])
+@pytest.mark.parametrize("at", [1e-2, 1e-4, 1e-6])
+def test_no_nearness_to_a_degenerate_point_makes_it_a_minimum(k, at):
+    """x² + yᵏ has a positive definite Hessian for all y > 0, and for odd k no minimum."""
+    found = critical_point(lambda x: x[0] ** 2 + x[1] ** k, jnp.asarray([0.0, at]))
+    assert found.kind in ("inconclusive", "not critical")
+
+
+def test_units_of_the_parameters_do_not_matter():
+    """λ_max/λ_min is 10²⁴, beyond what float64 tells of H as it is."""
+    loss = lambda x: (1e6 * x[0] - 1) ** 2 + (1e-6 * x[1] - 1) ** 2
+    at = jnp.asarray([1e-6, 1e6])
+    assert critical_point(loss, at).kind == "minimum"
+    assert critical_point(lambda x: -loss(x), at).kind == "maximum"
+
+
+def test_a_gradient_that_is_small_beside_the_stiff_direction_is_not_vanishing():
+    loss = lambda x: 1e12 * x[0] ** 2 + (x[1] - 1) ** 2
+    found = critical_point(loss, jnp.asarray([0.0, 1.1]))
+    assert found.kind == "not critical"
+    np.testing.assert_allclose(found.newton_decrease, 0.01)
 
 
 def test_what_is_not_finite_is_refused():

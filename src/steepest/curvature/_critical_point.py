@@ -24,13 +24,19 @@ on margins:
 
 - *Negative* curvature is proved by one direction, vᵀHv < −τ: a Ritz value is at least
   λ_min. *Positive* definiteness is a statement about all directions. Up to 512
-  parameters the Hessian is formed and the statement is exact but for (3). Beyond, the
-  smallest Ritz value may hide a smaller eigenvalue, by at most `beyond` but for a chance
-  of 10⁻³ (see `eigenpairs`), and what may hide must not reach zero.
+  parameters the Hessian is formed, and its sign is judged in the units that suit it
+  best (`_definite`): a problem with parameters of 10⁻⁶ and 10⁶ has its minimum as well.
+  Beyond, the smallest Ritz value may hide a smaller eigenvalue, by at most `beyond` but
+  for a chance of 10⁻³ (see `eigenpairs`), and what may hide must not reach zero.
 
-- The critical point lies somewhere near, at a distance of about r = ‖H⁻¹g‖, and H
-  changes on the way. A minimum must keep vᵀHv > 0 at θ ± 2rv along the flattest
-  direction v: x³ at x = 10⁻⁹ has a positive second derivative and no minimum.
+- The critical point lies somewhere near, and H changes on the way. A minimum must keep
+  three quarters of its curvature as far as the Newton step leads (`_definite`), or with
+  a Krylov space along the flattest direction, at θ ± rv with r = ‖g‖/λ_min: x³ at
+  x = 10⁻⁹ has a positive second derivative and no minimum.
+
+- Where the Newton step would still lower the loss by more than √eps |L| (or eps, in
+  units of the loss), the point is not critical, however small the gradient looks beside
+  the stiffest parameter.
 
 So a minimum is never claimed where there may be none; *inconclusive* is an answer.
 
@@ -49,13 +55,15 @@ from typing import Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..core.errors import InputError
-from ._eigenpairs import FLOOR, eigenpairs
-from .operators import Operator, hessian
-from .products import Loss, Params, check, curvature_along
+from ..core.vectors import OnVector, length, on_vector
+from ._definite import Definite
+from ._ends import Ends, Extreme, dense_ends, krylov_ends
+from .derivatives import hessian_product, value_and_gradient, values_along
+from .operators import hessian
+from .products import Loss, Params, check
 from .taylor import ROUNDING, eps_of
 
 
@@ -63,15 +71,6 @@ Kind = Literal["minimum", "maximum", "saddle", "inconclusive", "not critical"]
 DENSE = 512  # parameters up to which the Hessian is formed
 PRODUCTS = 256  # with larger ones
 WAYS = 24  # step lengths tried along the flattest direction, each a factor of 2
-
-
-class Extreme(NamedTuple):
-    """An extreme eigenvalue."""
-
-    value: float
-    error: float  # its rounding and residual
-    beyond: float  # how far out another may hide (0: none can)
-    direction: Params  # the unit eigenvector
 
 
 class CriticalPoint(NamedTuple):
@@ -90,6 +89,7 @@ class CriticalPoint(NamedTuple):
     escape: Params | None  # a step that lowers the loss
     escape_decrease: float  # by this much, as measured; 0 where none was found
     num_products: int
+    newton_decrease: float | None = None  # ½ gᵀH⁻¹g; None where H is not definite
 
     def __str__(self) -> str:
         text = f"{self.kind}: {self.reason}"
@@ -118,117 +118,127 @@ def critical_point(
     """
     check(loss, params)
     key = jax.random.key(0) if key is None else key
-    value, gradient = jax.jit(jax.value_and_grad(loss))(params)
-    g = ravel_pytree(gradient)[0]
-    theta = ravel_pytree(params)[0]
-    if not (bool(jnp.isfinite(value)) and bool(jnp.isfinite(g).all())):
+    flat, theta = on_vector(loss, params)
+    start, g = value_and_gradient(flat, theta)
+    value, norm, eps = float(start), float(length(g)), eps_of(params)
+    if not (np.isfinite(value) and bool(jnp.isfinite(g).all())):
         raise InputError(
-            f"The loss is {float(value):.4g} with a gradient that has "
+            f"The loss is {value:.4g} with a gradient that has "
             f"{int(jnp.sum(~jnp.isfinite(g)))} non-finite entries; a critical point "
             "must be finite."
         )
-    operator = hessian(loss, params)
-    ends = dense_ends if theta.size <= DENSE else krylov_ends
-    spectrum = ends(operator, key, max_products)
-    low, high, noise = spectrum.lowest, spectrum.highest, spectrum.noise
-    size = max(abs(low.value), abs(high.value))
-    tau = noise + max(low.error, high.error)
-    norm = float(jnp.linalg.norm(g))
-    limit = eps_of(params) ** 0.5 * size * max(float(jnp.linalg.norm(theta)), 1.0)
+    if theta.size <= DENSE:
+        spectrum = dense_ends(flat, theta, g, eps)
+    else:
+        spectrum = krylov_ends(hessian(loss, params), key, max_products)
+    low, high = spectrum.lowest, spectrum.highest
+    tau = spectrum.noise + max(low.error, high.error)
+    most = max(abs(low.value), abs(high.value))
+    limit = eps**0.5 * most * max(float(length(theta)), 1.0)
     limit = limit if gradient_tolerance is None else gradient_tolerance
-    down = low.value < -tau
-    up = high.value > tau
+    down, up = low.value < -tau, high.value > tau
+    left = None if spectrum.definite is None else spectrum.definite.decrease
+    left = None if left is None or np.isnan(left) else left
     kind: Kind
     if norm > limit:
-        kind, reason = (
-            "not critical",
-            (
-                f"the gradient has norm {norm:.3g}, above {limit:.3g}; the nearest critical "
-                "point, if any, is some way off."
-            ),
+        kind = "not critical"
+        reason = (
+            f"the gradient has norm {norm:.3g}, above {limit:.3g}; the nearest critical "
+            "point, if any, is some way off."
         )
     elif down and up:
-        kind, reason = (
-            "saddle",
-            (
-                f"λ_min = {low.value:.4g} and λ_max = {high.value:.4g}, both beyond what "
-                f"counts as zero, {tau:.1g}."
-            ),
+        kind = "saddle"
+        reason = (
+            f"λ_min = {low.value:.4g} and λ_max = {high.value:.4g}, both beyond what "
+            f"counts as zero, {tau:.1g}."
         )
+    elif (
+        gradient_tolerance is None
+        and left is not None
+        and left > max(eps**0.5 * abs(value), eps)
+    ):
+        kind = "not critical"
+        reason = (
+            f"the gradient is small only beside the largest curvature: a Newton step "
+            f"would still lower the loss by {left:.3g}."
+        )
+    elif spectrum.values is not None:
+        kind, reason = by_definiteness(spectrum, tau)
     else:
-        kind, reason = sided(loss, params, spectrum, tau, norm)
+        kind, reason = by_ends(flat, theta, spectrum, tau, norm, eps)
     escape, decrease = None, 0.0
     if down or kind == "inconclusive":
-        escape, decrease = way_out(loss, params, low.direction, float(value), down)
+        direction = low.direction
+        t, decrease = way_out(flat, theta, direction, value, down, eps)
+        escape = None if t is None else t * direction
         if kind == "inconclusive" and escape is not None:
             reason += " It is no minimum: the loss falls along the flattest direction."
+    signs = spectrum.values
     return CriticalPoint(
         kind,
         reason,
-        float(value),
+        value,
         norm,
         limit,
-        low,
-        high,
+        low._replace(direction=flat.unravel(low.direction)),
+        high._replace(direction=flat.unravel(high.direction)),
         tau,
-        None if spectrum.values is None else int(np.sum(spectrum.values < -tau)),
-        None
-        if spectrum.values is None
-        else int(np.sum(np.abs(spectrum.values) <= tau)),
-        escape,
+        None if signs is None else int(np.sum(signs < -tau)),
+        None if signs is None else int(np.sum(np.abs(signs) <= tau)),
+        None if escape is None else flat.unravel(escape),
         decrease,
         spectrum.num_products,
+        left,
     )
 
 
-class Ends(NamedTuple):
-    """Both ends of a spectrum, and all of it where it was computed."""
-
-    lowest: Extreme
-    highest: Extreme
-    noise: float  # the rounding of the products
-    values: Float[np.ndarray, " n"] | None
-    num_products: int
-
-
-def dense_ends(operator: Operator, key: PRNGKeyArray, _: int) -> Ends:
-    """From the matrix itself; its asymmetry is its rounding."""
-    n, eps = operator.size, float(jnp.finfo(operator.theta.dtype).eps)
-    rows = jax.vmap(operator.matvec)(jnp.eye(n, dtype=operator.theta.dtype))
-    H = np.asarray(rows, np.float64)
-    refuse_nonfinite(H)
-    values, vectors = np.linalg.eigh((H + H.T) / 2)
-    error = FLOOR * eps * float(np.abs(values).max())
-
-    def extreme(i: int) -> Extreme:
-        v = jnp.asarray(vectors[:, i], operator.theta.dtype)
-        return Extreme(float(values[i]), error, 0.0, operator.unravel(v))
-
-    skew = float(np.linalg.norm(H - H.T, 2)) / 2
-    return Ends(extreme(0), extreme(-1), skew, values, n)
-
-
-def krylov_ends(operator: Operator, key: PRNGKeyArray, max_products: int) -> Ends:
-    """From a Krylov space at each end, and a symmetry check of the products."""
-    k1, k2, k3 = jax.random.split(key, 3)
-    extremes, spent = [], 2
-    for which in ("smallest", "largest"):
-        found = eigenpairs(operator, which=which, key=k1, max_products=max_products)
-        one = jax.tree.map(lambda v: v[0], found.vectors)
-        error = float(found.residuals[0]) + found.floor
-        extremes.append(Extreme(float(found.values[0]), error, found.beyond, one))
-        spent += found.num_products
-    shape, dtype = operator.theta.shape, operator.theta.dtype
-    u = jax.random.normal(k2, shape, dtype) / shape[0] ** 0.5
-    w = jax.random.normal(k3, shape, dtype) / shape[0] ** 0.5
-    skew = float(abs(u @ operator.matvec(w) - w @ operator.matvec(u)))
-    return Ends(*extremes, noise=skew, values=None, num_products=spent)
+def by_definiteness(spectrum: Ends, tau: float) -> tuple[Kind, str]:
+    """The verdict from all eigenvalues, where no two signs were seen."""
+    low, high = spectrum.lowest, spectrum.highest
+    sides: tuple[tuple[Kind, Definite | None, bool], ...]
+    sides = (
+        ("minimum", spectrum.definite, low.value < -tau),
+        ("maximum", spectrum.negative, high.value > tau),
+    )
+    for kind, found, against in sides:
+        if against or found is None or found.lowest <= found.tolerance:
+            continue
+        if not found.nearby:
+            return "inconclusive", (
+                f"the curvature, between {low.value:.3g} and {high.value:.3g}, changes "
+                "too much within the distance at which the critical point lies."
+            )
+        if min(abs(low.value), abs(high.value)) > tau:
+            return kind, (
+                f"the eigenvalues lie between {low.value:.4g} and {high.value:.4g}, all "
+                f"beyond what counts as zero, {tau:.1g}."
+            )
+        return kind, (
+            f"in units of each parameter's own curvature the eigenvalues have sizes "
+            f"between {found.lowest:.2g} and {found.highest:.2g}, all beyond what counts "
+            f"as zero, {found.tolerance:.1g}."
+        )
+    return "inconclusive", flatness(spectrum, tau)
 
 
-def sided(
-    loss: Loss, params: Params, spectrum: Ends, tau: float, norm: float
+def flatness(spectrum: Ends, tau: float) -> str:
+    low, high = spectrum.lowest, spectrum.highest
+    flat = low if abs(low.value) <= abs(high.value) else high
+    return (
+        f"an eigenvalue is {flat.value:.2g}, zero to within {tau:.1g}, so that higher "
+        "derivatives decide."
+    )
+
+
+def by_ends(
+    loss: OnVector,
+    theta: Float[Array, " n"],
+    spectrum: Ends,
+    tau: float,
+    norm: float,
+    eps: float,
 ) -> tuple[Kind, str]:
-    """The verdict where no two signs were seen."""
+    """The verdict from Ritz values, where no two signs were seen."""
     low, high = spectrum.lowest, spectrum.highest
     sides: tuple[tuple[Kind, Extreme, float], ...]
     sides = (("minimum", low, 1.0), ("maximum", high, -1.0))
@@ -242,7 +252,7 @@ def sided(
                 f"products prove it only to {inner.beyond:.2g}, and the flattest is "
                 f"{inner.value:.3g}."
             )
-        if not holds_nearby(loss, params, inner, tau, norm, sign):
+        if not holds_nearby(loss, theta, inner, tau, norm, eps):
             return "inconclusive", (
                 f"the flattest curvature, {inner.value:.3g}, changes its sign within the "
                 "distance at which the critical point lies."
@@ -251,39 +261,42 @@ def sided(
             f"the eigenvalues lie between {low.value:.4g} and {high.value:.4g}, all "
             f"beyond what counts as zero, {tau:.1g}."
         )
-    flat = low if abs(low.value) <= tau else high
-    return "inconclusive", (
-        f"an eigenvalue is {flat.value:.2g}, zero to within {tau:.1g}, so that higher "
-        "derivatives decide."
-    )
+    return "inconclusive", flatness(spectrum, tau)
 
 
 def holds_nearby(
-    loss: Loss, params: Params, flattest: Extreme, tau: float, norm: float, sign: float
+    loss: OnVector,
+    theta: Float[Array, " n"],
+    flattest: Extreme,
+    tau: float,
+    norm: float,
+    eps: float,
 ) -> bool:
-    """Whether the flattest curvature keeps its sign as far as the critical point."""
-    theta = float(jnp.linalg.norm(ravel_pytree(params)[0]))
-    least = eps_of(params) * max(theta, 1.0)
-    radius = 2 * norm / abs(flattest.value) + least
+    """Whether the flattest curvature is kept as far as the critical point."""
+    v, sign = flattest.direction, np.sign(flattest.value)
+    radius = norm / abs(flattest.value) + eps * max(float(length(theta)), 1.0)
     for t in (-radius, radius):
-        moved = shifted(params, flattest.direction, t)
-        there = float(curvature_along(loss, moved, flattest.direction))
-        if not sign * there > tau:
+        step = jnp.asarray(t, theta.dtype) * v
+        there = sign * float(v @ hessian_product(loss, theta + step, v))
+        if not there > max(tau, 0.75 * abs(flattest.value) - tau):
             return False
     return True
 
 
 def way_out(
-    loss: Loss, params: Params, direction: Params, value: float, proved: bool
-) -> tuple[Params | None, float]:
+    loss: OnVector,
+    theta: Float[Array, " n"],
+    direction: Float[Array, " n"],
+    value: float,
+    proved: bool,
+    eps: float,
+) -> tuple[Float[Array, ""] | None, float]:
     """The step along ±direction with the lowest loss, among lengths from 1 down."""
-    eps = eps_of(params)
-    theta = float(jnp.linalg.norm(ravel_pytree(params)[0]))
-    lengths = max(theta, 1.0) * 2.0 ** -np.arange(WAYS)
+    longest = max(float(length(theta)), 1.0)
+    lengths = longest * 2.0 ** -np.arange(WAYS)
     ts = np.r_[lengths, -lengths]
-    at = jax.jit(jax.vmap(lambda t: loss(shifted(params, direction, t))))
-    dtype = jax.tree.leaves(params)[0].dtype
-    losses = np.asarray(at(jnp.asarray(ts, dtype)), np.float64)
+    losses = values_along(loss, theta, direction, jnp.asarray(ts, theta.dtype))
+    losses = np.asarray(losses, np.float64)
     losses = np.where(np.isfinite(losses), losses, np.inf)
     noise = ROUNDING * eps * abs(value)
     # Near by, not beyond a hill: every shorter step this way must go down as well.
@@ -298,20 +311,5 @@ def way_out(
     if best is None:
         if not proved:
             return None, 0.0
-        best = eps**0.25 * max(theta, 1.0)  # too little for the loss to show
-    t = jnp.asarray(best, dtype)
-    return jax.tree.map(lambda d: t.astype(d.dtype) * d, direction), decrease
-
-
-def shifted(params: Params, direction: Params, t: float | Float[Array, ""]) -> Params:
-    return jax.tree.map(lambda p, d: p + jnp.asarray(t, p.dtype) * d, params, direction)
-
-
-def refuse_nonfinite(H: Float[np.ndarray, "n n"]) -> None:
-    """Say what a Hessian with NaN means."""
-    if not np.isfinite(H).all():
-        raise InputError(
-            "The Hessian is not finite here, although the gradient is (a square root or "
-            "a norm at zero does that); `steepest.locate_nonfinite` on the gradient's "
-            "derivative names the operation."
-        )
+        best = eps**0.25 * longest  # too little for the loss to show
+    return jnp.asarray(best, theta.dtype), decrease
