@@ -46,6 +46,9 @@ PICTURES = {
     "a line without a parabola": lambda: picture_of_line(line(taylor=T * np.nan)),
     "a plane": lambda: picture_of_plane(plane()),
     "a plane with a path": lambda: picture_of_plane(plane(), PATH),
+    "a plane with paths": lambda: picture_of_plane(
+        plane(), {"straight": PATH, "round": PATH[::-1]}
+    ),
     "a plane with holes": lambda: picture_of_plane(plane(HILL)),
     "a plane below zero": lambda: picture_of_plane(plane(-BOWL)),
     "a constant plane": lambda: picture_of_plane(plane(0 * BOWL)),
@@ -102,6 +105,9 @@ def test_pictures_say_what_they_show():
     shown = words(PICTURES["a canyon"]())
     for text in ("κ = 20", "λ_min = 1", "λ_max = 20", "exact line search", "Newton"):
         assert text in shown
+    assert "momentum 0.4" in shown  # ((√20 − 1)/(√20 + 1))²
+    paths = words(PICTURES["a plane with paths"]())
+    assert "straight" in paths and "round" in paths
 
 
 def test_each_iterate_of_a_path_is_marked():
@@ -121,7 +127,7 @@ def test_infinite_losses_break_the_line_and_leave_the_axis():
 
 def test_paths_through_a_canyon_obey_their_theory():
     H, start = np.diag([1.0, 10.0]), [10.0, 1.0]
-    constant, exact, newton = descents(H, start)
+    constant, exact, ball, newton = descents(H, start)
     loss = lambda path: 0.5 * np.einsum("ki,ij,kj->k", path.points, H, path.points)
     rate = (9 / 11) ** 2  # ((κ − 1)/(κ + 1))², the worst case, for this start
     # 24 products of rounded numbers
@@ -131,7 +137,7 @@ def test_paths_through_a_canyon_obey_their_theory():
     )
     np.testing.assert_array_equal(constant.step_sizes, 2 / 11)
     np.testing.assert_array_equal(newton.points[-1], 0)
-    for path in (constant, exact, newton):
+    for path in (constant, exact, ball, newton):
         assert ((path.curvatures >= 1) & (path.curvatures <= 10)).all()
     np.testing.assert_allclose(exact.step_sizes * exact.curvatures, 1, rtol=1e-14)
     # successive gradients of an exact search are at right angles
@@ -140,6 +146,18 @@ def test_paths_through_a_canyon_obey_their_theory():
         np.linalg.norm(g[1:], axis=1) * np.linalg.norm(g[:-1], axis=1)
     )
     np.testing.assert_allclose(cosines, 0, atol=1e-10)
+
+
+def test_a_heavy_ball_takes_the_root_of_the_condition_number():
+    """In the long run √β a step, with a factor of k for the double root (Polyak)."""
+    kappa = 100.0
+    constant, _, ball, _ = descents(np.diag([1.0, kappa]), [kappa, 1.0], steps=60)
+    root = np.sqrt(kappa)
+    beta = ((root - 1) / (root + 1)) ** 2
+    length = np.linalg.norm(ball.points, axis=1)
+    k = np.arange(1, 61)
+    assert (length[1:] <= 2 * (k + 1) * beta ** (k / 2) * length[0]).all()
+    assert length[-1] < 1e-2 * np.linalg.norm(constant.points[-1])
 
 
 def test_too_large_a_step_leaves_the_canyon_and_is_cut_off():

@@ -10,9 +10,15 @@ best step each time,
     η_k = gᵀg / gᵀHg,   between 1/λ_max and 1/λ_min,                         (2)
 
 the loss by the square of that at worst. The curvature along the gradient, gᵀHg/gᵀg, lies
-between λ_min and λ_max. Newton's step −H⁻¹g is at the bottom at once.
+between λ_min and λ_max. A heavy ball with
+
+    η = 4 / (√λ_max + √λ_min)²,   β = ((√κ − 1) / (√κ + 1))²                 (3)
+
+multiplies the error by √β per step in the long run, which takes √κ steps where (1) takes
+κ. Newton's step −H⁻¹g is at the bottom at once.
 
 References
+    Polyak (1964), Some methods of speeding up the convergence of iteration methods. -- (3)
     Goodfellow, Bengio & Courville (2016), Deep Learning, §4.3.1, figure 4.6.
     Nocedal & Wright (2006), Numerical Optimization, §3.3.              -- (1), (2)
 """
@@ -29,6 +35,7 @@ from ._drawing import (
     GREEN,
     ORANGE,
     RED,
+    VIOLET,
     contours,
     log_axis,
     number,
@@ -57,7 +64,7 @@ def descents(
     step_sizes: Sequence[float] = (),
     steps: int = STEPS,
 ) -> tuple[Descent, ...]:
-    """Paths over ½ xᵀHx: constant steps (1), exact line search (2) and Newton.
+    """Paths over ½ xᵀHx: constant steps (1), exact line search (2), momentum (3), Newton.
 
     `step_sizes` takes the place of the best constant step. A path ends at a gradient of
     zero, and where it has left to a hundred times the distance of its start.
@@ -89,6 +96,9 @@ def descents(
     constants = tuple(step_sizes) or (2 / (low + high),)
     made = [_descend(f"{best} {eta:.3g}", H, x0, steps, eta) for eta in constants]
     made.append(_descend("exact line search", H, x0, steps, None))
+    ball = 4 / (high**0.5 + low**0.5) ** 2  # (3)
+    beta = ((high**0.5 - low**0.5) / (high**0.5 + low**0.5)) ** 2
+    made.append(_descend(f"momentum {beta:.2g}", H, x0, steps, ball, beta))
     g = H @ x0
     newton = np.stack([x0, np.zeros(2)])
     seen = np.array([g @ H @ g / (g @ g)])
@@ -113,16 +123,16 @@ def canyon(
     paths = descents(hessian, start, step_sizes=step_sizes, steps=steps)
     H, x0 = np.asarray(hessian, float), np.asarray(start, float)
     low, high = np.linalg.eigvalsh(H)
-    constant = (BLUE, RED, "#8a63d2", "#b8860b")
-    colours = [constant[i % len(constant)] for i in range(len(paths) - 2)]
-    colours += [ORANGE, GREEN]
+    constant = (BLUE, RED, "#b8860b")
+    colours = [constant[i % len(constant)] for i in range(len(paths) - 3)]
+    colours += [ORANGE, VIOLET, GREEN]
 
     def draw(figure: Any) -> None:
         axes = figure.subplot_mosaic(
             [["map", "curvature"], ["map", "step"]], width_ratios=[1.2, 1]
         )
         ax = axes["map"]
-        middle, half = _frame(x0, paths[-2:])
+        middle, half = _frame(x0, paths[-3:])
         x, y = (np.linspace(m - h, m + h, 121) for m, h in zip(middle, half))
         X = np.stack(np.meshgrid(x, y, indexing="ij"), axis=-1)
         heights = 0.5 * np.einsum("abi,ij,abj->ab", X, H, X)
@@ -132,7 +142,7 @@ def canyon(
         ax.set(xlim=x[[0, -1]], ylim=y[[0, -1]], xlabel="x₁", ylabel="x₂")
         ax.set_aspect("equal")
         ax.set_title(f"κ = {number(high / low)}")
-        figure.legend(loc="outside lower center", ncols=2)
+        figure.legend(loc="outside lower center", ncols=4)
 
         ax = axes["curvature"]
         for way, colour in zip(paths, colours):
@@ -183,8 +193,10 @@ def _descend(
     x0: Float[np.ndarray, " 2"],
     steps: int,
     eta: float | None,
+    beta: float = 0.0,
 ) -> Descent:
     points, sizes, seen = [x0], [], []
+    v = np.zeros(2)
     far = 100 * np.linalg.norm(x0)
     for _ in range(steps):
         g = H @ points[-1]
@@ -193,7 +205,8 @@ def _descend(
             break
         curvature = g @ H @ g / square
         size = 1 / curvature if eta is None else eta
-        points.append(points[-1] - size * g)
+        v = beta * v - size * g
+        points.append(points[-1] + v)
         sizes.append(size)
         seen.append(curvature)
     return Descent(name, np.stack(points), np.array(sizes), np.array(seen))

@@ -27,6 +27,7 @@ from ..core.errors import InputError
 GREY = "#7d7d7d"  # text and axes: 4 to 1 and more against white and near-black
 PALE = "#f7f7f7"
 BLUE, ORANGE, GREEN, RED = "#3a87d9", "#e07b28", "#2f9e5b", "#d64550"
+VIOLET = "#8a63d2"
 STYLE: dict[Any, Any] = {
     "svg.hashsalt": "steepest",
     "svg.fonttype": "none",

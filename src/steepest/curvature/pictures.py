@@ -20,7 +20,7 @@ References
     Goodfellow, Bengio & Courville (2016), Deep Learning, §4.3.1, equations 4.8-4.10.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -34,6 +34,7 @@ from ._drawing import (
     GREY,
     ORANGE,
     RED,
+    VIOLET,
     clean,
     contours,
     limits,
@@ -124,26 +125,36 @@ def picture_of_line(line: LineLike) -> str:
 
 
 def picture_of_plane(
-    plane: PlaneLike, path: Float[np.ndarray, "steps 2"] | None = None
+    plane: PlaneLike,
+    path: Float[np.ndarray, "steps 2"] | Mapping[str, np.ndarray] | None = None,
 ) -> str:
     """Contours of the loss on a plane, by equal factors of the height above its lowest.
 
     Where the loss is not finite the picture is blank. `path` are coordinates (α, β) of
-    iterates: a line with a mark for each, a ring at the first and a star at the last.
+    iterates: a line with a mark for each, a ring at the first and a star at the last; or
+    several of them by name.
+
+    Raises `InputError` for a path of another shape.
     """
     alphas, betas = (np.asarray(x, float) for x in (plane.alphas, plane.betas))
     losses = np.asarray(plane.losses, float)
-    if path is not None and (np.ndim(path) != 2 or np.shape(path)[1] != 2):
-        raise InputError(
-            f"`path` must hold a pair (α, β) in each row, not {np.shape(path)}."
-        )
+    paths = path if isinstance(path, Mapping) else {"": path}
+    ways = {name: np.asarray(p, float) for name, p in paths.items() if p is not None}
+    for way in ways.values():
+        if way.ndim != 2 or way.shape[1] != 2:
+            raise InputError(
+                f"`path` must hold a pair (α, β) in each row, not {way.shape}."
+            )
+    colours = (RED, BLUE, ORANGE, VIOLET, GREEN)
 
     def draw(figure: Any) -> None:
         ax = figure.subplots()
         contours(figure, ax, alphas, betas, losses)
         ax.plot(0, 0, "+", color=GREY, markersize=9, markeredgewidth=1.5)
-        if path is not None:
-            draw_path(ax, np.asarray(path, float), RED, None)
+        for i, (name, way) in enumerate(ways.items()):
+            draw_path(ax, way, colours[i % len(colours)], name or None)
+        if any(ways):
+            figure.legend(loc="outside upper center", ncols=2)
         ax.set_xlim(alphas[0], alphas[-1])
         ax.set_ylim(betas[0], betas[-1])
         ax.set(xlabel="α, along the first direction", ylabel="β, along the second")
