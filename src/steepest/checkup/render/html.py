@@ -22,7 +22,7 @@ from markupsafe import Markup
 
 from ..finding import Evidence, Finding
 from ..report import Mistake, Report
-from . import charts, words
+from . import charts, ground, words
 from .json import series
 from .pictures import data_uri
 from .vitals import Vital, chart, vitals
@@ -66,6 +66,11 @@ def html(report: Report) -> str:
         top=words.TOP,
         vitals=[figure(v, f"vital-{i}") for i, v in enumerate(every) if v.lines],
         unmeasured=[(v.title, v.missing) for v in every if v.missing],
+        ground=[
+            {"title": p.title, "says": p.says, "svg": Markup(p.svg), "legend": []}
+            for p in ground.pictures(report.record)
+        ],
+        ground_says=ground.sentence(report.record),
         mistakes=[mistake(m) for m in report.mistakes],
         pictured=any(m.image is not None for m in report.mistakes),
         passed=[(rule, titles.get(rule, "")) for rule in report.passed],

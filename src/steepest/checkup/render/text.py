@@ -18,7 +18,7 @@ from rich.text import Text
 from ...training.record import Record
 from ..finding import Evidence, Finding, Severity
 from ..report import Report
-from . import words
+from . import ground, words
 from .lines import Line
 from .vitals import Vital, vitals
 
@@ -128,6 +128,8 @@ def vital_signs(report: Report) -> list:
     if table.row_count:
         parts.append(table)
     parts += [Text(f"Not measured: {m}", "dim") for m in missing]
+    said = ground.sentence(report.record)
+    parts += [Text(f"Curvature at the end: {said}")] if said else []
     return [*parts, Text("")]
 
 
