@@ -12,11 +12,14 @@ and each method is a choice of the denominator in p = −c / (·):
     saddle-free     max(|λᵢ|, δ)     repelled by saddles                          (4)
     trust region    λᵢ + ν           the minimum of (1) over ‖p‖ ≤ Δ              (5)
     cubic           λᵢ + σ‖p‖        the minimum of (1) + σ‖p‖³/3                 (6)
+    dogleg          two legs         towards −(cᵀc / cᵀΛc) c, then to Newton      (7)
 
 (5) and (6) are global minima, indefinite H included. Both have a multiplier
 ν ≥ max(0, −λ_min), with ‖p(ν)‖ = Δ or ‖p(ν)‖ = ν/σ, the root of a secular equation. In
 the *hard case*, c has no part along the lowest eigenvectors and ‖p(−λ_min)‖ is too
 short; then ν = −λ_min and the lowest eigenvector makes up the length, either way.
+
+(7) is the cheap answer to (5) for λ ≥ 0, and lowers the model less.
 
 λ and c come from a dense Hessian, or from a Krylov section of it (Ritz values, and g in
 the basis): then the steps are the minima over that subspace.
@@ -25,6 +28,7 @@ References
     Moré & Sorensen (1983), Computing a trust region step.                   -- (5)
     Nesterov & Polyak (2006), Cubic regularization of Newton method.         -- (6)
     Cartis, Gould & Toint (2011), Adaptive cubic regularisation methods, part I.
+    Powell (1970), A new algorithm for unconstrained optimization.            -- (7)
     Dauphin et al. (2014), Identifying and attacking the saddle point problem.  -- (4)
     Goodfellow, Bengio & Courville (2016), Deep Learning, §§4.3.1, 8.6.1.    -- (2)-(4)
 """
@@ -36,6 +40,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ..core.errors import InputError
+from ..core.vectors import length
 
 
 Values = Float[np.ndarray, " n"]
@@ -50,13 +55,14 @@ class ModelStep(NamedTuple):
     multiplier: float  # μ, ν or σ‖p‖: what was added to the eigenvalues
 
 
-def newton_step(values: Values, slopes: Values) -> ModelStep:
+def newton_step(values: Values, slopes: Values, *, flat: float = TINY) -> ModelStep:
     """(2): to the critical point of the model, whatever its kind.
 
-    Directions without curvature are left alone (the pseudo-inverse).
+    Directions without curvature are left alone (the pseudo-inverse): up to the share
+    `flat` of the largest |λ|.
     """
     check(values, slopes)
-    floor = TINY * np.abs(values).max()
+    floor = flat * np.abs(values).max()
     safe = np.where(np.abs(values) > floor, values, 1.0)
     return done(values, slopes, np.where(np.abs(values) > floor, -slopes / safe, 0.0))
 
@@ -86,16 +92,18 @@ def saddle_free_step(
     return done(values, slopes, -slopes / np.maximum(np.abs(values), least))
 
 
-def trust_region_step(values: Values, slopes: Values, radius: float) -> ModelStep:
+def trust_region_step(
+    values: Values, slopes: Values, radius: float, *, flat: float = TINY
+) -> ModelStep:
     """(5): the global minimum of the model over ‖p‖ ≤ `radius`."""
     check(values, slopes)
     if not radius > 0:
         raise InputError(f"`radius` must be positive, not {radius}.")
-    inside = newton_step(values, slopes)
-    length = length_of(inside.coefficients)
-    flat = np.abs(values) <= TINY * np.abs(values).max()
-    downhill = bool((np.abs(slopes[flat]) > 0).any())  # flat, but not level
-    if values.min() >= 0 and not downhill and length <= radius:
+    inside = newton_step(values, slopes, flat=flat)
+    reach = length(inside.coefficients)
+    left = np.abs(values) <= flat * np.abs(values).max()
+    downhill = bool((np.abs(slopes[left]) > 0).any())  # flat, but not level
+    if values.min() >= 0 and not downhill and reach <= radius:
         return inside
     return secular(values, slopes, lambda nu: radius)
 
@@ -106,6 +114,40 @@ def cubic_step(values: Values, slopes: Values, sigma: float) -> ModelStep:
     if not sigma > 0:
         raise InputError(f"`sigma` must be positive, not {sigma}.")
     return secular(values, slopes, lambda nu: nu / sigma)
+
+
+def dogleg_step(
+    values: Values, slopes: Values, radius: float, *, flat: float = TINY
+) -> ModelStep:
+    """(7): along the steepest direction to its minimum, then towards Newton's step.
+
+    Raises `InputError` for an eigenvalue that is negative beyond rounding.
+    """
+    check(values, slopes)
+    if not radius > 0:
+        raise InputError(f"`radius` must be positive, not {radius}.")
+    if values.min() < -TINY * np.abs(values).max():
+        raise InputError(
+            f"The smallest eigenvalue is {values.min():.3g}; a dogleg needs curvature "
+            "that is nowhere negative: take `trust_region_step`."
+        )
+    size = length(slopes)
+    unit = slopes / (size or 1.0)
+    bend = float(np.sum(values * unit**2))  # the curvature along the gradient
+    end = newton_step(values, slopes, flat=flat).coefficients
+    if length(end) <= radius:
+        return done(values, slopes, end)
+    if bend * radius <= size:  # the first leg leaves the region
+        return done(values, slopes, -radius * unit)
+    corner = -(size / bend) * unit
+    leg = end - corner
+    a, b, c = leg @ leg, corner @ leg, corner @ corner - radius**2
+    share = (
+        -c / (b + (max(b * b - a * c, 0.0)) ** 0.5)
+        if b > 0
+        else (-b + (max(b * b - a * c, 0.0)) ** 0.5) / a
+    )
+    return done(values, slopes, corner + min(share, 1.0) * leg)
 
 
 # -- The secular equation --------------------------------------------------------------
@@ -121,7 +163,7 @@ def secular(
     which is nothing beside one gradient.
     """
     lowest = float(values.min())
-    size = max(float(np.abs(values).max()), length_of(slopes), 1e-300)
+    size = max(float(np.abs(values).max()), length(slopes), 1e-300)
     start = max(0.0, -lowest)
 
     def p(nu: float) -> Values:
@@ -130,10 +172,10 @@ def secular(
         return np.where(below > 0, -slopes / safe, 0.0)
 
     def excess(nu: float) -> float:
-        return length_of(p(nu)) - wanted(nu)
+        return length(p(nu)) - wanted(nu)
 
     bottom = values - lowest <= TINY * size
-    level = length_of(slopes[bottom]) <= TINY * length_of(slopes)
+    level = length(slopes[bottom]) <= TINY * length(slopes)
     if level and excess_at_start(values, slopes, bottom, start, wanted) <= 0:
         return hard_case(values, slopes, bottom, start, wanted(start))
     low, high = start, start + size
@@ -156,17 +198,17 @@ def excess_at_start(
 ) -> float:
     """‖p‖ − wanted at the left end, without the lowest eigenvectors."""
     rest = ~bottom
-    return length_of(slopes[rest] / (values[rest] + start)) - wanted(start)
+    return length(slopes[rest] / (values[rest] + start)) - wanted(start)
 
 
 def hard_case(
-    values: Values, slopes: Values, bottom: np.ndarray, nu: float, length: float
+    values: Values, slopes: Values, bottom: np.ndarray, nu: float, wanted: float
 ) -> ModelStep:
     """The step whose length the lowest eigenvector makes up."""
     p = np.zeros_like(values)
     p[~bottom] = -slopes[~bottom] / (values[~bottom] + nu)
-    short = length_of(p)
-    missing = (max(length - short, 0.0) * (length + short)) ** 0.5
+    short = length(p)
+    missing = (max(wanted - short, 0.0) * (wanted + short)) ** 0.5
     at = int(np.flatnonzero(bottom)[0])
     p[at] = -missing if slopes[at] > 0 else missing
     return done(values, slopes, p, nu)
@@ -177,12 +219,6 @@ def done(
 ) -> ModelStep:
     decrease = -float(slopes @ p + 0.5 * np.sum(values * p**2))
     return ModelStep(p, decrease, float(multiplier))
-
-
-def length_of(x: Float[np.ndarray, " j"]) -> float:
-    """‖x‖, whatever its size: far from a minimum squares overflow."""
-    most = float(np.abs(x).max(initial=0.0))
-    return most * float(np.linalg.norm(x / most)) if most > 0 else 0.0
 
 
 def check(values: Values, slopes: Values) -> None:
