@@ -108,13 +108,12 @@ def follow(
     and, with `key`, draws what is random.
     """
     rows = min(ROWS, course.size)
-    where = (course.objective, params, args, preconditioner)
-    at = (key, np.uint32(turn))
-    now = _start(course.size, working_dtype(params), rows, directions, *at)
+    fun, P, at = course.objective, preconditioner, np.uint32(turn)
+    now = _start(course.size, working_dtype(params), rows, directions, key, at)
     done = 0
     while True:
         count = min(ROUND, rows - done)
-        now = _grow(*where, now, *at, count, course.unroll)
+        now = _grow(fun, params, args, P, now, key, at, count, course.unroll)
         done += count
         ends, S = _ends(now, done)
         reliable = bool(ends[1] <= course.tolerance * abs(ends[0]))
@@ -124,7 +123,8 @@ def follow(
             break
     value, error, spent = float("nan"), float("nan"), done
     if course.trace and finite:
-        each = np.asarray(_rest(*where, now.Q, *at, course.unroll), np.float64)
+        each = _rest(fun, params, args, P, now.Q, key, at, course.unroll)
+        each = np.asarray(each, np.float64)
         inside = np.asarray(now.alpha[:done], np.float64)
         value = float(inside.sum() + each.mean())
         error = float(each.std(ddof=1) / np.sqrt(PROBES))

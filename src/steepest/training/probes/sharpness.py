@@ -1,7 +1,9 @@
 """The sharpness λ_max of the loss on the probe batch, followed while training.
 
-Each measurement starts Lanczos from the last one's eigenvector, which moves slowly, so
-that few products suffice; the residual ‖Hv − λv‖ beside it says how good it is.
+Each measurement starts Lanczos from the last one's eigenvector, which moves slowly, and
+spends products until the residual ‖Hv − λv‖ is below 5 % of λ, or there have been
+`PRODUCTS`; `sharpness.reliable` says which (`curvature.tracking` follows foreign loops
+in the same way).
 
 Adam and its kin divide the gradient by P = √v̂ + ε (RMSProp by √(v + ε)), so that it is
 the eigenvalues of
@@ -25,60 +27,79 @@ import numpy as np
 import optax
 from jaxtyping import Array, PyTree
 
-from ...curvature import preconditioned, sharpness
+from ...curvature._following import Followed, course, follow
 from ..recipe import Recipe
-from ..step import Carry, loss_of
+from ..step import loss_of
 from ._probe import Context, Measure, Probe, Snapshot
 
 
-PRODUCTS = 8
-ROUNDS = 3  # of them for the first measurement, from a random direction
+PRODUCTS = 12
+FIRST = 24  # from a random direction
 SETTLED = 10  # updates before second moments mean anything
 
 
-def prepare(context: Context) -> Measure:
-    """Compile one Lanczos for all: with P = 1 the sharpness of (1) is that of H."""
+def sharpness_probe(*, lowest: bool = False, trace: bool = False) -> Probe:
+    """A probe of λ_max, and if asked for of λ_min and the trace of the Hessian.
+
+    Their series are `sharpness.lowest`, with `sharpness.lowest_residual`, and
+    `sharpness.trace`, with its standard error `sharpness.trace_error`.
+    """
+
+    def prepare(context: Context) -> Measure:
+        return _prepare(context, lowest, trace)
+
+    return Probe("sharpness", prepare)
+
+
+def _prepare(context: Context, lowest: bool, trace: bool) -> Measure:
+    """Compile one program for both: with P = 1 the matrix (1) is H."""
     program, recipe = context.program, context.recipe
+    taken = program.taken
 
-    @jax.jit
-    def measure(
-        carry: Carry, batch: PyTree, key: Any, start: PyTree, P: PyTree
-    ) -> tuple[Array, Array, PyTree]:
-        def objective(params: PyTree) -> Array:
-            return loss_of(program, params, carry.rest, carry.state, batch, key)[0]
+    def objective(params: PyTree, rest: Any, state: Any, batch: Any, key: Any) -> Array:
+        return loss_of(program, params, rest, state, batch, key)[0]
 
-        scaled, at = preconditioned(objective, carry.params, P)
-        # On a CPU a convolution inside a loop runs some fifteen times slower.
-        unroll = "conv_general_dilated" in str(jax.make_jaxpr(objective)(carry.params))
-        found = sharpness(
-            scaled, at, key=key, num_products=PRODUCTS, start=start, unroll=unroll
+    ones = jax.tree.map(jnp.ones_like, taken.params)
+    directions: dict[str, tuple[Array, ...]] = {}
+    ready: list[Any] = []
+
+    def look(name: str, snapshot: Snapshot, P: PyTree) -> Followed:
+        """The spectrum, from the last directions of this name."""
+        carry = snapshot.carry
+        args = (carry.rest, carry.state, context.batch, context.key)
+        if not ready:
+            ends = {"lowest": lowest, "trace": trace}
+            ready.append(course(objective, carry.params, args, **ends))
+        start = directions.get(name, ())
+        found = follow(
+            ready[0],
+            carry.params,
+            args,
+            start,
+            key=context.key,
+            turn=snapshot.step,
+            most=PRODUCTS if start else FIRST,
+            preconditioner=P,
         )
-        return found.value, found.residual, found.direction
-
-    params = program.taken.params
-    ones = jax.tree.map(jnp.ones_like, params)
-    directions: dict[str, PyTree] = {}
-
-    def follow(name: str, snapshot: Snapshot, P: PyTree) -> tuple[float, float]:
-        """λ_max and its residual, from the last direction of this name."""
-        rounds = 1 if name in directions else ROUNDS
-        direction = directions.pop(name, None)
-        if direction is None:
-            direction = random_like(params, context.key)
-        value = residual = float("nan")
-        for _ in range(rounds):
-            found = measure(snapshot.carry, context.batch, context.key, direction, P)
-            value, residual, direction = float(found[0]), float(found[1]), found[2]
-        if jnp.isfinite(value):
-            directions[name] = direction
-        return value, residual
+        directions[name] = found.directions
+        return found
 
     def run(snapshot: Snapshot) -> dict[str, Any]:
-        value, residual = follow("plain", snapshot, ones)
-        result = {"sharpness": value, "sharpness.residual": residual}
+        seen = look("plain", snapshot, ones)
+        result = {
+            "sharpness": seen.highest,
+            "sharpness.residual": seen.residual,
+            "sharpness.reliable": float(seen.reliable),
+        }
+        if lowest:
+            result["sharpness.lowest"] = seen.lowest
+            result["sharpness.lowest_residual"] = seen.lowest_residual
+        if trace:
+            result["sharpness.trace"] = seen.trace
+            result["sharpness.trace_error"] = seen.trace_error
         P = preconditioner(snapshot, recipe)
         if P is not None:
-            result["sharpness.preconditioned"] = follow("scaled", snapshot, P)[0]
+            result["sharpness.preconditioned"] = look("scaled", snapshot, P).highest
         return result
 
     return run
@@ -111,14 +132,4 @@ def root_of_sum(v: PyTree) -> PyTree:
     return jax.tree.map(lambda v: jnp.sqrt(v + jnp.asarray(1e-8, v.dtype)), v)
 
 
-def random_like(params: PyTree, key: Any) -> PyTree:
-    """A random direction in the structure of the parameters.
-
-    NumPy draws it: one JAX call for each shape would be compiled for each shape.
-    """
-    rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
-    draw = lambda x: jnp.asarray(rng.standard_normal(x.shape), x.dtype)
-    return jax.tree.map(draw, params)
-
-
-SHARPNESS = Probe("sharpness", prepare)
+SHARPNESS = sharpness_probe()
