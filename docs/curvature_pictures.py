@@ -11,12 +11,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.flatten_util import ravel_pytree
 
 from steepest import problems
 from steepest.curvature import eigenpairs, hessian, landscape, spectrum, taylor
 from steepest.curvature.pictures import (
     canyon,
     picture_of_curvature_weights,
+    picture_of_descents,
     picture_of_plane,
     picture_of_spectrum,
     picture_of_step,
@@ -33,9 +35,10 @@ def pictures() -> dict[str, str]:
     case = problems.make("digits/mlp", seed=0)
     digits = objective(case.problem, case.recipe, steps=UPDATES, iterates=20)
     return {
-        "canyon-ten.svg": canyon(np.diag([1.0, 10.0]), [10.0, 1.0]),
+        "canyon-ten.svg": canyon(np.diag([1.0, 10.0]), [10.0, 3.0]),
         "canyon-hundred.svg": canyon(np.diag([1.0, 100.0]), [10.0, 1.0]),
         "canyon-rosenbrock.svg": valley(),
+        "canyon-losses.svg": race(),
         "curvature-weights.svg": weights(),
         "curvature-step.svg": step(digits),
         "curvature-spectrum.svg": bulk_and_outliers(digits),
@@ -51,7 +54,7 @@ def weights() -> str:
     case = problems.make("iris/mlp", seed=0)
     made = objective(case.problem, case.recipe)
     lam, Q = np.linalg.eigh(np.asarray(hessian(made.loss, made.params).dense(), float))
-    g = jax.flatten_util.ravel_pytree(jax.grad(made.loss)(made.params))[0]
+    g = ravel_pytree(jax.jit(jax.grad(made.loss))(made.params))[0]
     g = np.asarray(g, float)
     cosines = Q.T @ g / np.linalg.norm(g)
     return picture_of_curvature_weights(cosines**2, lam)
@@ -59,7 +62,7 @@ def weights() -> str:
 
 def step(made: Objective) -> str:
     """Steps along the negative gradient, of lengths up to past the limit of stability."""
-    g = jax.grad(made.loss)(made.params)
+    g = jax.jit(jax.grad(made.loss))(made.params)
     down = jax.tree.map(jnp.negative, g)
     top = eigenpairs(hessian(made.loss, made.params), key=jax.random.key(0))
     limit = 2 / float(top.values[0])
@@ -73,7 +76,7 @@ def step(made: Objective) -> str:
 def bulk_and_outliers(made: Objective) -> str:
     operator = hessian(made.loss, made.params)
     key = jax.random.key(1)
-    density = spectrum.spectral_density(operator, key=key, num_probes=10, num_steps=80)
+    density = spectrum.spectral_density(operator, key=key, num_probes=6, num_steps=60)
     at, phi, error, _ = density.grid(500)
     top = eigenpairs(operator, 10, key=key)
     return picture_of_spectrum(at, phi, error, top.values)
@@ -112,8 +115,8 @@ def exact_size(x: np.ndarray, d: np.ndarray) -> float:
     v = np.poly1d([-d[0], 1 - x[0]])
     slope = (100 * u * u + v * v).deriv()
     roots = slope.roots
-    real = roots[np.abs(roots.imag) < 1e-9].real
-    return float(real[real > 1e-12].min())
+    real = np.sort(roots[np.abs(roots.imag) < 1e-6 * np.abs(roots)].real)
+    return float(next((t for t in real if t > 0), 0.0))
 
 
 def descend(update: Callable[[np.ndarray, np.ndarray], np.ndarray], steps: int) -> Any:
@@ -128,26 +131,35 @@ def descend(update: Callable[[np.ndarray, np.ndarray], np.ndarray], steps: int) 
 def newton(x: np.ndarray, v: np.ndarray) -> np.ndarray:
     """Newton's step, halved until the loss is lower."""
     d = -np.linalg.solve(curvature(x), gradient(x))
-    while rosenbrock(x + d) > rosenbrock(x):
+    for _ in range(60):
+        if rosenbrock(x + d) <= rosenbrock(x):
+            return d
         d = d / 2
-    return d
+    return np.zeros(2)
+
+
+def descents() -> dict[str, np.ndarray]:
+    """Four descents from (−1.2, 1), 2000 steps of first order and 25 of Newton."""
+    return {
+        "constant step 0.001": descend(lambda x, v: -0.001 * gradient(x), 2000),
+        "exact line search": descend(
+            lambda x, v: -exact_size(x, -gradient(x)) * gradient(x), 2000
+        ),
+        "momentum 0.9, step 0.0005": descend(
+            lambda x, v: 0.9 * v - 0.0005 * gradient(x), 2000
+        ),
+        "Newton, halved where it rises": descend(newton, 25),
+    }
 
 
 def valley() -> str:
-    """Four descents from (−1.2, 1), on a plane whose centre is the minimum (1, 1)."""
-    paths = {
-        "constant step 0.001, 300 steps": descend(
-            lambda x, v: -0.001 * gradient(x), 300
-        ),
-        "exact line search, 60 steps": descend(
-            lambda x, v: -exact_size(x, -gradient(x)) * gradient(x), 60
-        ),
-        "momentum 0.9, 300 steps": descend(
-            lambda x, v: 0.9 * v - 0.0005 * gradient(x), 300
-        ),
-        "Newton with halved steps, 20 steps": descend(newton, 20),
-    }
+    """Their first 100 steps, on a plane whose centre is the minimum (1, 1)."""
     x, y = np.linspace(-2.9, 0.9, 121), np.linspace(-1.6, 1.1, 121)
     losses = rosenbrock(np.stack(np.meshgrid(x + 1, y + 1, indexing="ij")))
     plane = SimpleNamespace(alphas=x, betas=y, losses=losses)
-    return picture_of_plane(plane, {name: p - 1 for name, p in paths.items()})
+    return picture_of_plane(plane, {n: p[:101] - 1 for n, p in descents().items()})
+
+
+def race() -> str:
+    """The loss against the number of steps."""
+    return picture_of_descents({n: rosenbrock(p.T) for n, p in descents().items()})

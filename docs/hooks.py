@@ -9,6 +9,7 @@ from mkdocs.structure.files import File, Files
 
 
 sys.path.insert(0, str(Path(__file__).parent))
+import curvature_pictures
 import pictures
 
 
@@ -44,7 +45,7 @@ def on_files(files: Files, config: Any) -> Files:
     pages = {"rules.md": rules()}
     pages |= {f"reference/{room}.md": reference(room) for room in ROOMS}
     pages["reference/index.md"] = top()
-    drawn = pictures.pictures()
+    drawn = pictures.pictures() | curvature_pictures.pictures()
     pages |= {f"images/{name}": text for name, text in drawn.items()}
     for path, text in pages.items():
         files.append(File.generated(config, path, content=text))

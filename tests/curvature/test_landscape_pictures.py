@@ -13,6 +13,7 @@ from steepest.curvature.pictures import (
     canyon,
     descents,
     picture_of_curvature_weights,
+    picture_of_descents,
     picture_of_line,
     picture_of_plane,
     picture_of_spectrum,
@@ -67,6 +68,9 @@ PICTURES = {
         T, np.exp(-30 * T**2), 0.1 * np.exp(-20 * T**2), [0.9, 0.95]
     ),
     "a bare spectrum": lambda: picture_of_spectrum(T, np.exp(-30 * T**2)),
+    "descents": lambda: picture_of_descents(
+        {"fast": 0.1 ** np.arange(9.0), "lost": np.array([1.0, np.inf, 0.0, np.nan])}
+    ),
     "a step": lambda: picture_of_step(
         np.geomspace(1e-3, 1, 9), np.r_[np.ones(8), np.inf], np.ones(9), 0.1, 0.3
     ),
@@ -182,6 +186,7 @@ def test_too_large_a_step_leaves_the_canyon_and_is_cut_off():
         ),
         (lambda: picture_of_spectrum(T, 0 * T), "somewhere positive"),
         (lambda: picture_of_step(-T, T, T), "from 0"),
+        (lambda: picture_of_descents({"none": -np.ones(3)}), "some of them positive"),
     ],
 )
 def test_what_cannot_be_drawn_is_refused_in_a_sentence(call, message):

@@ -23,7 +23,7 @@ References
     Nocedal & Wright (2006), Numerical Optimization, §3.3.              -- (1), (2)
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -172,6 +172,35 @@ def canyon(
         ax.set_xlabel("step")
 
     return svg(draw, "Descent through a badly conditioned canyon", (8.4, 4.6))
+
+
+def picture_of_descents(losses: Mapping[str, Float[np.ndarray, " steps+1"]]) -> str:
+    """The loss after every step of some descents by name, both on logarithmic scales.
+
+    A loss that is zero, negative or not finite breaks its line.
+
+    Raises `InputError` where no positive loss is left to draw.
+    """
+    curves = {name: np.asarray(values, float) for name, values in losses.items()}
+    good = [v[np.isfinite(v) & (v > 0)] for v in curves.values() if v.ndim == 1]
+    if len(good) < len(curves) or not any(map(len, good)):
+        raise InputError(
+            "`losses` must have a list of losses for each name, some of them positive."
+        )
+    colours = (RED, BLUE, ORANGE, VIOLET, GREEN)
+
+    def draw(figure: Any) -> None:
+        ax = figure.subplots()
+        for i, (name, values) in enumerate(curves.items()):
+            seen = np.where(np.isfinite(values) & (values > 0), values, np.nan)
+            steps = np.arange(1, len(seen) + 1)
+            ax.plot(steps, seen, color=colours[i % len(colours)], label=name)
+        log_axis(ax, "x")
+        log_axis(ax, "y")
+        ax.set(xlabel="evaluations of the gradient", ylabel="loss")
+        figure.legend(loc="outside upper center", ncols=2)
+
+    return svg(draw, "The loss along several descents", (5.6, 3.4))
 
 
 def _frame(

@@ -53,6 +53,7 @@ STYLE: dict[Any, Any] = {
     "figure.constrained_layout.use": True,
 }
 LEVELS = 14  # contours, evenly spaced in the logarithm of the height
+MARKED = 40  # iterates of a path at most that are marked one by one
 DECADES = 4.0  # below the highest point: contours start here
 SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
@@ -124,7 +125,8 @@ def path(ax: Any, points: np.ndarray, colour: str, name: str | None) -> None:
     """Iterates joined by a line: a ring at the first, a star at the last."""
     x, y = clean(points).T
     ax.plot(x, y, color=PALE, linewidth=2.8, alpha=0.7)  # sets it off the ground
-    ax.plot(x, y, "o-", color=colour, linewidth=1.2, markersize=2.8, label=name)
+    style = "o-" if len(points) <= MARKED else "-"
+    ax.plot(x, y, style, color=colour, linewidth=1.2, markersize=2.8, label=name)
     if len(points):
         ax.plot(x[0], y[0], "o", color=colour, markersize=7, fillstyle="none")
         ax.plot(x[-1], y[-1], "*", color=colour, markersize=9)

@@ -27,7 +27,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ..core.errors import InputError
-from ._canyon import Descent, canyon, descents
+from ._canyon import Descent, canyon, descents, picture_of_descents
 from ._drawing import (
     BLUE,
     GREEN,
@@ -53,6 +53,7 @@ __all__ = [
     "canyon",
     "descents",
     "picture_of_curvature_weights",
+    "picture_of_descents",
     "picture_of_line",
     "picture_of_plane",
     "picture_of_spectrum",
@@ -282,6 +283,6 @@ def picture_of_step(
         if eta.min() > 0 and eta.max() > 30 * eta.min():
             log_axis(ax, "x")
         ax.set(xlabel="step size", ylabel="loss after the step", ylim=(low, high))
-        ax.legend()
+        figure.legend(loc="outside upper center", ncols=2)
 
     return svg(draw, "The loss after a step against its size", (5.6, 3.2))

@@ -34,7 +34,7 @@ from .vitals import Vital
 from .words import number
 
 
-DECADES = 5  # of a density
+DECADES = 4, 10  # of a density, at least and at most
 FAR = 3.0  # times the largest eigenvalue: a limit beyond is told, not drawn
 OUTLIER = 0.1  # of the largest |λ|
 POINTS = 240  # of a curve
@@ -82,10 +82,13 @@ def spectrum(record: Record, name: str) -> Picture | None:
     density = density_of(record)
     if density is None:
         return None
-    at, phi, _, _ = density.grid(POINTS)
+    at, phi, _, width = density.grid(POINTS)
     top = float(phi.max(initial=0.0))
     if not (np.isfinite(phi).all() and top > 0 and at[-1] > at[0]):
         return None
+    least, most = (top * 10.0**-d for d in DECADES)
+    one = 1 / (density.size * width * math.sqrt(2 * math.pi))  # a single eigenvalue
+    floor = max(min(least, 0.3 * one), most)
     ends = [scalar(record, f"curvature.{end}") for end in ("lowest", "highest")]
     ends = [e for e in ends if e is not None]
     limit = stable_curvature(record)
@@ -94,9 +97,9 @@ def spectrum(record: Record, name: str) -> Picture | None:
     low = min([float(at[0]), *ends])
     high = max(right, 1.03 * limit) if drawn and limit is not None else right
     x = Axis(low, high, LEFT, WIDTH - RIGHT)
-    y = Axis(top * 10.0**-DECADES, 2 * top, HEIGHT - BOTTOM, TOP, log=True)
+    y = Axis(floor, 2 * top, HEIGHT - BOTTOM, TOP, log=True)
     base = HEIGHT - BOTTOM
-    shown = phi > top * 10.0**-DECADES
+    shown = phi > floor
     curve = "L".join(
         f"{x(a):.1f} {y(p) if s else base:.1f}" for a, p, s in zip(at, phi, shown)
     )
