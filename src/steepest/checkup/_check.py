@@ -18,9 +18,12 @@ from dataclasses import replace
 from ..core.errors import InputError
 from ..training import Problem, Recipe, Record, fit
 from ..training._validate import validate
+from ..training.probes import STANDARD
+from ..training.probes.keeping import keep_end
+from ..training.probes.moments import MOMENTS
 from ._examine import examine
 from .mistakes import mistakes_of
-from .preflight import data, experiments, initial, numerics, program
+from .preflight import data, experiments, ground, initial, numerics, program
 from .report import Report
 from .rule import Rule
 from .rules import RULES
@@ -30,6 +33,7 @@ from .verdict import verdict
 SHARE = 0.7  # of the budget that the training run may take
 OVERHEAD = 0.5  # of the training time for probes: a check-up is there to look
 CLOSELY = 0.15  # of the budget, for probes beside that
+GROUND = 0.1  # of the budget, at least, for the curvature at the end
 
 
 def check(
@@ -92,9 +96,11 @@ def check(
         experiments.measure(problem, recipe, record)
     with stage("training"):
         spent = time.perf_counter() - start
+        keeping, end = keep_end()
         fitted, record = fit(
             problem,
             recipe,
+            probes=(*STANDARD, MOMENTS, keeping),
             budget=OVERHEAD,
             allowance=CLOSELY * budget,
             seconds=max(SHARE * budget - spent, 0.3 * budget),
@@ -104,6 +110,8 @@ def check(
     with stage("looking back"):
         experiments.measure_after(fitted, problem, record)
         numerics.measure_after(fitted, problem, record)
+        left = max(budget - (time.perf_counter() - start), GROUND * budget)
+        ground.measure_after(end(), record, left)
         mistakes = mistakes_of(problem, fitted)
     with stage("judging"):
         examination = examine(record, rules, limits=limits, silence=silence)
@@ -126,6 +134,7 @@ ABSENT = {
     "unit.saturated": "the program has no tanh or sigmoid",
     "validation.loss": "the problem has no validation data",
     "program.new_shapes": "the data are arrays, whose batches have one shape",
+    "optimizer.count": "the optimiser's state has no count or moments that are known",
     "loss_scale": "the loss is not computed in float16",
 }
 PROBES = {"unit": "activations", "validation": "evaluation", "layer": "norms"}

@@ -35,6 +35,18 @@ SCALARS = (
 )
 
 
+#: Kinds of measurements that take the program itself.
+PROGRAM = (
+    "data",
+    "program",
+    "initial",
+    "experiment",
+    "numerics",
+    "curvature",
+    "noise",
+)
+
+
 def review(
     record: Record,
     *,
@@ -110,7 +122,7 @@ def say_why(record: Record, rules: Sequence[Rule]) -> None:
         kind = need.partition(".")[0]
         if need in record or need in record.missing:
             continue
-        if kind in ("data", "program", "initial", "experiment", "numerics"):
+        if kind in PROGRAM:
             reason = "it takes the program itself, which `steepest.check` reads"
         else:
             reason = f"the loop did not log `{need}`"

@@ -154,6 +154,36 @@ def gradient_noise(
     return _result(T, M, var, width, batch_size, count, rows, per_example, level)
 
 
+class Deviations(NamedTuple):
+    """Gradients of n examples by their deviations hᵢ from the mean ḡ of them."""
+
+    squares: Float[Array, " n"]  # ‖hᵢ‖²
+    shift: Float[Array, " n"]  # hᵢᵀ ḡ
+    square: Float[Array, ""]  # ‖ḡ‖²
+    coupling: Float[Array, ""]  # ‖ḡ − gradient of the batch‖ in units of the rms ‖gᵢ‖
+
+
+def noise_of_deviations(
+    deviations: Deviations, *, batch_size: int, level: float = 0.95
+) -> GradientNoise:
+    """The same estimates from gradients that were taken elsewhere.
+
+    Raises `InputError` for fewer than four of them, and where they are not finite.
+    """
+    squares = _double(deviations.squares)
+    _refuse_nonfinite(squares)
+    n = len(squares)
+    if n < LEAST:
+        raise InputError(
+            f"The noise of a gradient needs at least {LEAST} examples, and there are "
+            f"{n}; give more data."
+        )
+    none = np.zeros(n)
+    square = float(deviations.square)
+    sums = _Sums(squares, none, _double(deviations.shift), square, 0.0, 0.0)
+    return _result(*_jackknife(sums), 1, batch_size, n, n, True, level)
+
+
 class _Sums(NamedTuple):
     """Of gradients counted from c: h = g − c."""
 

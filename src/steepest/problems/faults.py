@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import optax
 
 from ..data import Dataset
 from . import programs
@@ -205,6 +206,76 @@ def stopped_early(spec: Spec) -> Spec:
     return replace(spec, epochs=max(0.5, spec.epochs / 25))
 
 
+def by_descent(spec: Spec) -> Spec:
+    """The program trained by plain gradient descent, where a fault is one of that."""
+    if spec.optimizer == "sgd":
+        return spec
+    rate = 0.03 if spec.data in REGRESSION else 0.1
+    return replace(spec, optimizer="sgd", learning_rate=rate)
+
+
+def at_a_saddle(spec: Spec) -> Spec:
+    """Weights so small that both factors of every path are as good as zero."""
+    return replace(
+        by_descent(spec),
+        hidden=spec.hidden[:1],
+        activation="tanh",
+        change_model=lambda m, key: programs.rescaled(m, 1e-25),
+    )
+
+
+def correlated_inputs(spec: Spec) -> Spec:
+    """One large component that all features share; what tells them apart is small."""
+
+    def change(train: Dataset, held: Dataset, rng: Any) -> Any:
+        def shared(d: Dataset) -> Dataset:
+            common = rng.standard_normal((len(d), 1))
+            x = (common + 0.02 * d.inputs).astype(np.float32)
+            return replace(d, inputs=x)
+
+        return shared(train), shared(held)
+
+    return replace(by_descent(spec), change_data=change)
+
+
+def tiny_batch(spec: Spec) -> Spec:
+    """Single examples, at a step size that suits batches."""
+    return replace(by_descent(spec), batch_size=1, epochs=spec.epochs / spec.batch_size)
+
+
+def full_batch(spec: Spec) -> Spec:
+    """All data at once, for as many epochs as before: few updates."""
+    return replace(spec, batch_size=10_000)
+
+
+def always_clipped(spec: Spec) -> Spec:
+    return replace(by_descent(spec), recipe={"clip_norm": 1e-3})
+
+
+def large_epsilon(spec: Spec) -> Spec:
+    rate = 1e-3 if spec.optimizer != "adam" else spec.learning_rate
+    return replace(spec, optimizer="adam", learning_rate=rate, recipe={"epsilon": 10.0})
+
+
+def decayed_at_once(spec: Spec) -> Spec:
+    """A schedule over a few updates, as many as a quarter of the epochs."""
+    horizon = max(4, int(spec.epochs) // 4)
+    schedule = optax.cosine_decay_schedule(spec.learning_rate, horizon)
+    return replace(spec, recipe={"learning_rate": schedule})
+
+
+def forgetful(spec: Spec) -> Spec:
+    """Adam whose state is made anew in every update."""
+    rate = spec.learning_rate if spec.optimizer == "adam" else 1e-3
+    adam = optax.adam(rate)
+
+    def update(updates: Any, state: Any, params: Any = None) -> Any:
+        return adam.update(updates, adam.init(updates), params)
+
+    optimizer = optax.GradientTransformation(adam.init, update)
+    return replace(spec, recipe={"optimizer": optimizer})
+
+
 def too_small(spec: Spec) -> Spec:
     return replace(spec, hidden=(1,))
 
@@ -367,5 +438,47 @@ FAULTS: dict[str, Fault] = {
     ),
     "too-small": Fault(
         "one hidden unit", ("GEN002",), too_small, only=("digits", "wine", "blobs")
+    ),
+    "saddle": Fault(
+        "weights so small that descent starts on a saddle and stays",
+        ("OPT008", "INI003"),
+        at_a_saddle,
+        without=REGRESSION,
+    ),
+    "correlated-inputs": Fault(
+        "features that are all but one quantity",
+        ("OPT009",),
+        correlated_inputs,
+        only=("breast-cancer", "wine"),
+    ),
+    "tiny-batch": Fault(
+        "single examples at a step size for batches",
+        ("OPT010",),
+        tiny_batch,
+        only=REGRESSION,
+    ),
+    "full-batch": Fault(
+        "all data in one batch, and so few updates", ("OPT011",), full_batch
+    ),
+    "always-clipped": Fault(
+        "a gradient norm clipped to a thousandth",
+        ("OPT012",),
+        always_clipped,
+        models=("mlp", "cnn"),
+    ),
+    "large-epsilon": Fault(
+        "Adam with an ε far above every gradient", ("OPT013",), large_epsilon
+    ),
+    "decayed-at-once": Fault(
+        "a schedule that ends after a handful of updates",
+        ("OPT014",),
+        decayed_at_once,
+        models=("mlp", "cnn"),
+    ),
+    "forgetful-adam": Fault(
+        "the optimiser's state made anew in every update",
+        ("OPT015",),
+        forgetful,
+        models=("mlp", "cnn"),
     ),
 }

@@ -50,6 +50,7 @@ class Spec:
     change_model: Callable[..., Any] | None = None  # (model, key) -> model
     outputs: int | None = None
     notes: Mapping[str, Any] = field(default_factory=dict)
+    recipe: Mapping[str, Any] = field(default_factory=dict)  # its other fields
 
 
 GENERATED = {
@@ -119,4 +120,5 @@ def build(spec: Spec) -> Case:
         shuffle=spec.shuffle,
         seed=spec.seed,
     )
+    recipe = replace(recipe, **spec.recipe)
     return Case(problem, recipe, spec.fault, "")

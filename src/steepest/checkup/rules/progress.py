@@ -14,6 +14,7 @@ from jaxtyping import Float
 from ...training.record import Record
 from ..finding import Chart, Evidence, Finding, Prescription, Severity
 from ..rule import Limits, Rule
+from .ground import NEGATIVE, ground_of
 from .trend import (
     failed,
     fall,
@@ -35,8 +36,8 @@ def oscillation(record: Record, limits: Limits) -> Finding | None:
         return None
     step, value = finite(record, name)
     late = value[len(value) // 2 :]
-    if len(late) < 6 or f.range <= 0:
-        return None
+    if len(late) < 6 or f.range <= GAINED * abs(f.first):
+        return None  # what gained nothing has nothing to swing by
     jumps = np.diff(late)
     switches = float(np.mean(np.sign(jumps[1:]) != np.sign(jumps[:-1])))
     swing = float(np.median(np.abs(jumps)))
@@ -160,6 +161,38 @@ def divergence(record: Record, limits: Limits) -> Finding | None:
     )
 
 
+GAINED = 0.01  # of the first loss: less is no gain to measure jumps by
+
+#: What a plateau is, by where the run stands: words, cause, advice.
+PLACES = {
+    "moving": (
+        ", on a slope: the gradient is not small",
+        "Steps too short for the slope, or noise that holds the loss up.",
+        "try Adam at 1e-3",
+    ),
+    "saddle": (
+        ", on a saddle",
+        "A symmetric start, or weights far too small.",
+        "leave it with Adam at 1e-3",
+    ),
+    "minimum": (
+        ", in a minimum: every curvature is positive",
+        "A model, or a loss, whose best is no better than this.",
+        "give the model more units, and try Adam at 1e-3",
+    ),
+    "flat": (
+        ", on a flat: neither a gradient nor a negative curvature leads down",
+        "Units without a slope, or a loss that does not depend on the inputs.",
+        "begin anew from other weights, with Adam at 1e-3",
+    ),
+    "unknown": (
+        "",
+        "Something upstream; see the findings about signal, program and data.",
+        "try Adam at 1e-3",
+    ),
+}
+
+
 def plateau(record: Record, limits: Limits) -> Finding | None:
     """The loss has stopped falling although simple models do better."""
     f = fall(record)
@@ -194,10 +227,23 @@ def plateau(record: Record, limits: Limits) -> Finding | None:
                 error=known.get("train_sem"),
             )
         )
+    ground = ground_of(record)
+    place, cause, advice = PLACES[ground.place if ground else "unknown"]
+    if ground is not None:
+        evidence += [
+            Evidence("norm of the gradient on the probe batch", ground.gradient),
+            Evidence(
+                "λ_min ÷ λ_max at the end",
+                ground.lowest / max(abs(ground.highest), 1e-30),
+                -NEGATIVE,
+                error=ground.lowest_residual / max(abs(ground.highest), 1e-30),
+            ),
+        ]
     return Finding(
         rule="OPT005",
         severity=Severity.MEDIUM,
-        claim=f"The training loss stands still {what}, far from what can be reached.",
+        claim=f"The training loss stands still {what}, far from what can be reached"
+        f"{place}.",
         evidence=tuple(evidence),
         why=(
             "Training that stops with a high loss has met not a bad local minimum, "
@@ -206,9 +252,9 @@ def plateau(record: Record, limits: Limits) -> Finding | None:
             "saddle, or a loss that does not depend on the inputs as it should."
         ),
         reference="DL §8.2.2, §8.2.3",
-        cause="Something upstream; see the findings about signal, program and data.",
+        cause=cause,
         prescription=Prescription(
-            "Mend the causes above first; if there are none, try Adam at 1e-3.",
+            f"Mend the causes above first; if there are none, {advice}.",
             recipe={"optimizer": "adam", "learning_rate": 1e-3},
         ),
         confidence=0.6,

@@ -4,11 +4,21 @@ A rule's `explains` names the findings that it can bring about (see `rank`).
 """
 
 #: A loss that does not tell right from wrong: nothing is learned.
-STUCK = ("SIG005", "OPT005", "OPT006", "OPT007", "GEN002")
+STUCK = ("SIG005", "OPT005", "OPT006", "OPT007", "OPT008", "OPT009", "GEN002")
 #: A loss that tells it wrongly: the run is spoilt in any of these ways.
 SPOILT = (*STUCK, "OPT002", "OPT003", "OPT004", "SIG003", "SIG004")
 #: Units without a slope: nothing reaches what lies before them.
-CUT_OFF = ("SIG001", "SIG005", "OPT002", "OPT005", "OPT006", "OPT007", "GEN002")
+CUT_OFF = (
+    "SIG001",
+    "SIG005",
+    "OPT002",
+    "OPT005",
+    "OPT006",
+    "OPT007",
+    "OPT008",
+    "OPT009",
+    "GEN002",
+)
 #: Signals of the wrong scale, whether inputs or weights made them so.
 ILL_SCALED = (
     "INI001",
@@ -23,6 +33,9 @@ ILL_SCALED = (
     "OPT005",
     "OPT006",
     "OPT007",
+    "OPT008",
+    "OPT009",
+    "OPT010",
     "NUM001",
     "GEN001",
     "GEN002",
