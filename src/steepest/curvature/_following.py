@@ -133,7 +133,18 @@ def follow(
         kept = S if course.lowest else S[:1]
         found = _combine(now.Q, np.asarray(kept, now.Q.dtype))
         directions = tuple(found)
-    return Followed(*map(float, ends), value, error, reliable, spent, directions)
+    highest, residual, low, low_residual = map(float, ends)
+    return Followed(
+        highest,
+        residual,
+        low,
+        low_residual,
+        value,
+        error,
+        reliable,
+        spent,
+        directions,
+    )
 
 
 def _ends(
