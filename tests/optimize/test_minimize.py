@@ -59,6 +59,36 @@ def test_the_banana_valley_is_walked_to_its_end(method):
     assert len(found.path) == len(found.values) == len(found.gradient_norms)
 
 
+@pytest.mark.parametrize("method", SECOND_ORDER)
+def test_units_far_apart_do_not_end_a_search_early(method):
+    """Brown's badly scaled problem, whose gradient is small beside 10¹² long before."""
+    problem = mgh.get("brown-badly-scaled")
+    found = minimize(problem.loss, jnp.asarray(problem.starts[0]), method)
+    np.testing.assert_allclose(found.params, [1e6, 2e-6], rtol=1e-10)
+    assert found.success
+
+
+def test_meyer_is_followed_to_its_minimum():
+    problem = mgh.get("meyer")
+    found = minimize(problem.loss, jnp.asarray(problem.starts[0]), max_steps=400)
+    np.testing.assert_allclose(found.value, problem.minima[0], rtol=1e-9)
+    assert found.success
+
+
+def test_a_second_search_with_one_loss_compiles_nothing():
+    count = 0
+
+    def loss(x):
+        nonlocal count
+        count += 1  # runs when the program is traced
+        return jnp.sum((x - 1) ** 4 + x**2)
+
+    minimize(loss, jnp.zeros(2))
+    before = count
+    minimize(loss, jnp.ones(2))
+    assert count - before <= 1  # the check of what it returns
+
+
 def test_steepest_descent_zigzags_where_newton_does_not():
     loss = lambda x: 0.5 * jnp.sum(jnp.asarray([1.0, 30.0]) * x**2)
     slow = minimize(loss, jnp.asarray([30.0, 1.0]), "steepest")

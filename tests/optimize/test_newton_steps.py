@@ -8,6 +8,7 @@ from steepest import InputError
 from steepest.optimize.newton_steps import (
     cubic_step,
     damped_step,
+    dogleg_step,
     newton_step,
     saddle_free_step,
     trust_region_step,
@@ -113,6 +114,34 @@ def test_no_point_of_the_region_lies_lower(seed):
         assert total(cubic) <= scipy.optimize.minimize(total, start).fun + 1e-8
 
 
+def test_a_dogleg_has_its_two_legs():
+    """H = diag(1, 4), g = (1, 4): the Cauchy point is −(17/65) g, Newton's (−1, −1)."""
+    values, slopes = arrays([1, 4], [1, 4])
+    cauchy = -17 / 65 * slopes
+    short, long = np.linalg.norm(cauchy) / 2, np.linalg.norm(cauchy) * 1.1
+    np.testing.assert_allclose(
+        dogleg_step(values, slopes, short).coefficients, cauchy / 2
+    )
+    p = dogleg_step(values, slopes, long).coefficients
+    np.testing.assert_allclose(np.linalg.norm(p), long)
+    leg = np.array([-1, -1]) - cauchy
+    share = (p - cauchy) / leg  # one share of the way on the second leg
+    np.testing.assert_allclose(share[0], share[1])
+    assert 0 < share[0] < 1
+    np.testing.assert_allclose(dogleg_step(values, slopes, 2).coefficients, [-1, -1])
+
+
+def test_a_dogleg_lowers_the_model_no_more_than_the_best_step():
+    for values, slopes, radius in problems(200):
+        values = np.abs(values)
+        step = dogleg_step(values, slopes, radius)
+        best = trust_region_step(values, slopes, radius)
+        assert np.linalg.norm(step.coefficients) <= radius * (1 + 1e-12)
+        assert -1e-12 <= step.decrease <= best.decrease * (1 + 1e-9) + 1e-300
+    with pytest.raises(InputError, match="nowhere negative"):
+        dogleg_step(*arrays([-1, 1], [1, 1]), 1.0)
+
+
 def test_damping_that_is_too_small_is_refused():
     with pytest.raises(InputError, match="more than 2"):
         damped_step(*arrays([-2, 1], [1, 1]), 1.0)
@@ -125,6 +154,6 @@ def test_bad_numbers_are_refused():
         newton_step(*arrays([np.nan], [1]))
     with pytest.raises(InputError, match="one slope"):
         newton_step(*arrays([1, 2], [1]))
-    for call in (trust_region_step, cubic_step):
+    for call in (trust_region_step, cubic_step, dogleg_step):
         with pytest.raises(InputError, match="positive"):
             call(*arrays([1], [1]), 0.0)

@@ -24,6 +24,7 @@ from . import (
     formats,
     init,
     landscape,
+    minimize,
     problems,
     rules,
     spectrum,
@@ -50,6 +51,7 @@ app.command("init")(init.run)
 app.command("rules")(rules.run)
 app.command("explain")(explain.run)
 app.command("formats")(formats.run)
+app.command("minimize")(minimize.run)
 
 
 def show_version(wanted: bool) -> None:

@@ -42,6 +42,7 @@ from ..curvature.subspace import krylov_section
 DENSE = 200  # parameters up to which the matrix is formed
 SUBSPACE = 40  # products in a step with more
 FLOOR = 1e-8  # of the largest unit: what is curved less is measured by this
+KEEP, HALF = 1.0, 0.5  # of the last curvatures: of JᵀJ none is forgotten, as in MINPACK
 FLAT = 1e-13  # of the largest |λ| of a Hessian: zero
 Vector = Float[Array, " n"]
 
@@ -68,8 +69,11 @@ class Model(NamedTuple):
         return float(np.linalg.norm(self.units * g))
 
 
-#: A model at θ with gradient g; the key is for Krylov spaces that are exhausted.
-Modeller = Callable[[Vector, Float[np.ndarray, " n"], PRNGKeyArray], Model]
+#: A model at θ with gradient g, after another one or none; the key is for Krylov spaces
+#: that are exhausted.
+Modeller = Callable[
+    [Vector, Float[np.ndarray, " n"], PRNGKeyArray, Model | None], Model
+]
 
 
 def hessian_model(loss: OnVector, n: int) -> Modeller:
@@ -87,32 +91,48 @@ def slope_model(loss: OnVector) -> Modeller:
     return partial(_by_slope, loss)
 
 
-def units_of(diagonal: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
-    """D from the diagonal of A."""
+def units_of(
+    diagonal: Float[np.ndarray, " n"], last: Model | None, memory: float
+) -> Float[np.ndarray, " n"]:
+    """D from the diagonal of A, of which the last one is forgotten by steps only.
+
+    Where a parameter loses its curvature its unit would grow without bound, and so would
+    the next step along it: out onto a plateau.
+    """
     root = np.sqrt(np.abs(diagonal))
+    if last is not None:
+        root = np.maximum(root, memory / last.units)
     most = float(root.max())
     return 1 / np.maximum(root, FLOOR * most) if most > 0 else np.ones_like(root)
 
 
 def _by_hessian(
-    loss: OnVector, theta: Vector, g: Float[np.ndarray, " n"], key: PRNGKeyArray
+    loss: OnVector,
+    theta: Vector,
+    g: Float[np.ndarray, " n"],
+    key: PRNGKeyArray,
+    last: Model | None,
 ) -> Model:
     H = np.asarray(dense_hessian(loss, theta), np.float64)
     _require_finite(H)
     H = (H + H.T) / 2
-    units = units_of(np.diag(H))
+    units = units_of(np.diag(H), last, HALF)
     values, V = np.linalg.eigh(units[:, None] * H * units)
     basis = V.T * units
     return Model(values, basis @ g, basis, units, FLAT, theta.size)
 
 
 def _by_jacobian(
-    residuals: OnVector, theta: Vector, g: Float[np.ndarray, " n"], key: PRNGKeyArray
+    residuals: OnVector,
+    theta: Vector,
+    g: Float[np.ndarray, " n"],
+    key: PRNGKeyArray,
+    last: Model | None,
 ) -> Model:
     J = np.asarray(dense_jacobian(residuals, theta), np.float64)
     _require_finite(J)
     r = np.asarray(residual_vector(residuals, theta), np.float64)
-    units = units_of(np.sum(J**2, axis=0))
+    units = units_of(np.sum(J**2, axis=0), last, KEEP)
     U, s, Vt = np.linalg.svd(J * units, full_matrices=False)
     eps = float(jnp.finfo(theta.dtype).eps)
     flat = (max(J.shape) * eps) ** 2
@@ -120,13 +140,21 @@ def _by_jacobian(
 
 
 def _by_section(
-    loss: OnVector, theta: Vector, g: Float[np.ndarray, " n"], key: PRNGKeyArray
+    loss: OnVector,
+    theta: Vector,
+    g: Float[np.ndarray, " n"],
+    key: PRNGKeyArray,
+    last: Model | None,
 ) -> Model:
     return _section(partial(hessian_product, loss, theta), theta, g, key)
 
 
 def _by_normal_section(
-    residuals: OnVector, theta: Vector, g: Float[np.ndarray, " n"], key: PRNGKeyArray
+    residuals: OnVector,
+    theta: Vector,
+    g: Float[np.ndarray, " n"],
+    key: PRNGKeyArray,
+    last: Model | None,
 ) -> Model:
     return _section(partial(normal_product, residuals, theta), theta, g, key)
 
@@ -145,7 +173,11 @@ def _section(
 
 
 def _by_slope(
-    loss: OnVector, theta: Vector, g: Float[np.ndarray, " n"], key: PRNGKeyArray
+    loss: OnVector,
+    theta: Vector,
+    g: Float[np.ndarray, " n"],
+    key: PRNGKeyArray,
+    last: Model | None,
 ) -> Model:
     size = float(np.linalg.norm(g))
     unit = g / max(size, 1e-300)

@@ -237,7 +237,8 @@ def run(
     with progress(f"minimize by {search.method}", max_steps) as update, hidden():
         for step in range(max_steps):
             if model is None or trace[-1][1] > 0:
-                model = modeller(here.theta, here.g, jax.random.fold_in(key, step))
+                drawn = jax.random.fold_in(key, step)
+                model = modeller(here.theta, here.g, drawn, model)
                 products, models = products + model.num_products, models + 1
             small = _is_small(search, model, here, first, tolerance, gradient_tolerance)
             if (
