@@ -172,7 +172,7 @@ def of_step(ratio: float | None) -> str:
             "The learning rate is at the limit, the edge of stability: no fault while "
             "the loss falls."
         )
-    far = ", with room for a larger one" if ratio < 0.05 else ""
+    far = ": curvature does not hold it back" if ratio < 0.05 else ""
     return f"The learning rate is stable here, {ratio:.2g} of the limit{far}."
 
 

@@ -39,7 +39,8 @@ def inner(a: PyTree, b: PyTree) -> Any:
     A scalar of JAX, or of NumPy where the leaves are NumPy's.
     """
     pairs = list(zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
-    if pairs and all(isinstance(x, np.ndarray) for pair in pairs for x in pair):
+    numpy = np.ndarray | np.generic  # an array of no axes becomes a scalar in passing
+    if pairs and all(isinstance(x, numpy) for pair in pairs for x in pair):
         return sum(np.vdot(x, y) for x, y in pairs)
     dtype = working_dtype((a, b))
     products = [jnp.vdot(x.astype(dtype), y.astype(dtype)) for x, y in pairs]
@@ -86,6 +87,8 @@ class OnVector:
 
     def unravel(self, theta: Float[Array, " n"]) -> PyTree:
         """The pytree with these entries."""
+        if self.leaves == ((theta.shape, theta.dtype),):
+            return jax.tree.unflatten(self.structure, [theta])
         parts, at = [], 0
         for shape, dtype in self.leaves:
             size = int(np.prod(shape))

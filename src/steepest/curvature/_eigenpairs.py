@@ -168,7 +168,8 @@ def search(
             exhausted |= space.last_break >= 0
             spent = space.products >= most or space.done == space.size
             due = space.done - looked >= max(1, space.done // 12)
-            full = space.count + 1 > held and not spent
+            # With as many rows as dimensions no step adds one.
+            full = held < space.count + 1 <= space.size and not spent
             if space.done < num_pairs or not (due or spent or full):
                 continue
             looked = space.done
