@@ -78,7 +78,7 @@ def test_every_problem_can_be_trained_and_begins_at_a_finite_loss(name):
 
 DATA = ("data", "prepare", "prepare_targets", "raw_factor", "change_data")
 MODEL = ("data", "model", "hidden", "activation", "outputs", "change_model")
-RECIPE = ("optimizer", "learning_rate", "batch_size", "epochs", "weight_decay", "shuffle", "seed")  # fmt: skip
+RECIPE = ("optimizer", "learning_rate", "batch_size", "epochs", "weight_decay", "clip_norm", "epsilon", "shuffle", "seed")  # fmt: skip
 
 
 def assert_differ_in_the_fault_alone(spec, fault, healthy, sick):
@@ -89,7 +89,9 @@ def assert_differ_in_the_fault_alone(spec, fault, healthy, sick):
         if getattr(planted, f.name) != getattr(spec, f.name)
     }
     assert touched, "the fault changes nothing"
-    assert touched <= {*DATA, *MODEL, *RECIPE, "loss", "predict"} - {"seed", "data"}
+    known = {*DATA, *MODEL, *RECIPE, "loss", "predict", "recipe"}
+    assert touched <= known - {"seed", "data"}
+    touched = (touched - {"recipe"}) | set(planted.recipe)
     data = [(c.problem.data, c.problem.validation) for c in (healthy, sick)]
     assert same(*data) or touched & set(DATA)
     assert same(healthy.problem.model, sick.problem.model) or touched & set(MODEL)

@@ -61,6 +61,11 @@ VARIANTS = {
         "few-samples",
         "constant-weights",
         "missing-values",
+        "full-batch",
+        "always-clipped",
+        "large-epsilon",
+        "decayed-at-once",
+        "forgetful-adam",
     ),
     "digits/cnn": ("softmax-twice", "step-too-large", "sorted", "leakage"),
     "breast-cancer/mlp": (
@@ -69,7 +74,14 @@ VARIANTS = {
         "step-too-small",
         "rare-class",
     ),
-    "wine/mlp": ("raw-inputs", "missing-softmax", "wrong-first-loss", "stopped-early"),
+    "wine/mlp": (
+        "raw-inputs",
+        "missing-softmax",
+        "wrong-first-loss",
+        "stopped-early",
+        "saddle",
+        "correlated-inputs",
+    ),
     "iris/mlp": ("softmax-twice", "class-numbers", "saturated", "cut-off"),
     "diabetes/mlp": (
         "raw-inputs",
@@ -79,7 +91,7 @@ VARIANTS = {
         "relu-head",
     ),
     "moons/mlp": ("dead-relu", "unit-weights", "step-too-large"),
-    "regression/mlp": ("broadcast", "sigmoid-head", "exploding"),
+    "regression/mlp": ("broadcast", "sigmoid-head", "exploding", "tiny-batch"),
 }
 
 

@@ -17,6 +17,7 @@ from jaxtyping import Array, PyTree
 
 from .. import data as sets
 from ..training import Aux, Problem, Recipe
+from . import programs
 from .faults import rare_class
 from .programs import cross_entropy
 from .spec import Case, Spec, build
@@ -291,6 +292,30 @@ def dropout() -> Case:
     return case._replace(problem=problem, about="dropout on the inputs")
 
 
+def progressive() -> Case:
+    """A net whose sharpness climbs to 2/η and hovers there while its loss falls.
+
+    Cohen et al. (2021), §2: a Chebyshev polynomial of degree 3 at 20 points.
+    """
+    x = np.linspace(-1, 1, 20, dtype=np.float32)[:, None]
+    y = 4 * x[:, 0] ** 3 - 3 * x[:, 0]
+    model = programs.mlp([1, 20, 20, 1], "tanh", jax.random.key(0))
+
+    def half_squared_error(model: Any, batch: tuple[Array, Array], key: Any) -> Array:
+        x, y = batch
+        return jnp.mean((model(x)[:, 0] - y) ** 2) / 2
+
+    problem = Problem(
+        model,
+        half_squared_error,
+        (x, y),
+        predict=programs.predict,
+        name="chebyshev/mlp",
+    )
+    recipe = Recipe(optimizer="sgd", learning_rate=0.2, batch_size=20, steps=3000)
+    return Case(problem, recipe, "", "full-batch descent whose sharpness climbs to 2/η")
+
+
 def class_weights() -> Case:
     planted = rare_class(Spec("breast-cancer", hidden=(16,), learning_rate=2e-3))
     notes = {"class_weights": True}
@@ -327,6 +352,7 @@ CONTROLS: dict[str, Callable[[], Case]] = {
             epochs=600,
         ),
     ),
+    "progressive-sharpening": progressive,
     "warm-up": spec(
         "a long warm-up and a cosine",
         Spec("moons", hidden=(32, 32), epochs=60),

@@ -458,7 +458,10 @@ FAULTS: dict[str, Fault] = {
         only=REGRESSION,
     ),
     "full-batch": Fault(
-        "all data in one batch, and so few updates", ("OPT011",), full_batch
+        "all data in one batch, and so few updates",
+        ("OPT011",),
+        full_batch,
+        only=("digits", "diabetes"),
     ),
     "always-clipped": Fault(
         "a gradient norm clipped to a thousandth",

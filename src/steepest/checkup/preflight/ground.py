@@ -101,7 +101,7 @@ def measure_after(end: End | None, record: Record, seconds: float) -> None:
             record.missing.setdefault(name, "the loss stopped being a number")
         return
     probes, steps = plan(end, record, seconds)
-    if steps < LEAST:
+    if probes < 1:
         for name in names:
             reason = "too little time was left of the budget"
             record.missing.setdefault(name, reason)

@@ -40,7 +40,7 @@ def too_noisy(record: Record, limits: Limits) -> Finding | None:
         return None
     step, value = finite(record, name)
     late = value[len(value) // 2 :]
-    if len(late) < 6:
+    if len(late) < 5:
         return None
     swing = float(np.median(np.abs(np.diff(late))))
     fallen = -slope(late).change / len(late)

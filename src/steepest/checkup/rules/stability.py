@@ -62,7 +62,9 @@ def stability_of(record: Record) -> Stability | None:
     rates = record["learning_rate"]
     eta = np.asarray(rates.value, float)
     at = np.clip(np.searchsorted(rates.step, step), 0, len(eta) - 1)
-    product = eta[at] * value
+    # Decoupled decay adds its own curvature, which no preconditioner divides.
+    decay = float(recipe.get("weight_decay", 0.0) or 0.0)
+    product = eta[at] * (value + (decay if series == "sharpness" else 0.0))
     if recipe.get("warmup"):
         product = np.where(step < int(recipe["warmup"]), np.nan, product)
     good = np.isfinite(product) & (value > 0)

@@ -63,7 +63,7 @@ def too_large(record: Record, limits: Limits) -> Finding | None:
                     (step, step),
                 )
             )
-            target = eta * max(0.9 / worst, LEAST)
+            target = peak_rate(record) * max(0.9 / worst, LEAST)
             confidence = 0.95 if worst > 2 * limits["product"] else 0.85
     rate = early_rate(record, first=True)
     if rate is not None and rate[0] > bar * limits["update"]:
@@ -207,6 +207,12 @@ def too_small(record: Record, limits: Limits) -> Finding | None:
         ),
         chart=Chart("train.loss" if f.series == "train.loss" else "loss"),
     )
+
+
+def peak_rate(record: Record) -> float:
+    """The learning rate that a recipe names, of which a schedule takes its share."""
+    rate = recipe_of(record).get("learning_rate")
+    return float(rate) if isinstance(rate, int | float) else learning_rate(record)
 
 
 # -- What the rules above share --------------------------------------------------------
