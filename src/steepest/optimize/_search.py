@@ -226,6 +226,7 @@ def run(
             "start from another point."
         )
     trace, escapes, still, products, models = [(here, 0.0)], 0, 0, 0, 0
+    keep = theta.size <= DENSE
     reason, model = f"The {max_steps} steps were spent", None
     verdict: CriticalPoint | None = None
     first = min(abs(here.value), 1.0)
@@ -237,7 +238,7 @@ def run(
     with progress(f"minimize by {search.method}", max_steps) as update, hidden():
         for step in range(max_steps):
             if model is None or trace[-1][1] > 0:
-                drawn = jax.random.fold_in(key, step)
+                drawn = key if keep else jax.random.fold_in(key, step)
                 model = modeller(here.theta, here.g, drawn, model)
                 products, models = products + model.num_products, models + 1
             small = _is_small(search, model, here, first, tolerance, gradient_tolerance)
@@ -295,7 +296,7 @@ def run(
         values,
         np.array([float(length(at.g)) for at, _ in trace]),
         np.array([moved for _, moved in trace]),
-        tuple(unravel(at.theta) for at, _ in trace) if theta.size <= DENSE else (),
+        tuple(unravel(at.theta) for at, _ in trace) if keep else (),
         search.evaluations,
         products,
         models,

@@ -105,7 +105,7 @@ def trust_region_step(
     downhill = bool((np.abs(slopes[left]) > 0).any())  # flat, but not level
     if values.min() >= 0 and not downhill and reach <= radius:
         return inside
-    return secular(values, slopes, lambda nu: radius)
+    return secular(values, slopes, lambda nu: (radius, 0.0))
 
 
 def cubic_step(values: Values, slopes: Values, sigma: float) -> ModelStep:
@@ -113,7 +113,11 @@ def cubic_step(values: Values, slopes: Values, sigma: float) -> ModelStep:
     check(values, slopes)
     if not sigma > 0:
         raise InputError(f"`sigma` must be positive, not {sigma}.")
-    return secular(values, slopes, lambda nu: nu / sigma)
+
+    def wanted(nu: float) -> tuple[float, float]:
+        return nu / sigma, -sigma / max(nu, 1e-150) ** 2
+
+    return secular(values, slopes, wanted)
 
 
 def dogleg_step(
@@ -154,13 +158,14 @@ def dogleg_step(
 
 
 def secular(
-    values: Values, slopes: Values, wanted: Callable[[float], float]
+    values: Values, slopes: Values, wanted: Callable[[float], tuple[float, float]]
 ) -> ModelStep:
-    """ν with ‖p(ν)‖ = wanted(ν), by bisection of a bracket; then the hard case.
+    """ν with ‖p(ν)‖ = wanted(ν), within a bracket; then the hard case.
 
     ‖p(ν)‖ falls and wanted(ν) does not, so that there is at most one root to the right
-    of max(0, −λ_min). Bisection to the last bit costs a hundred sums of n terms,
-    which is nothing beside one gradient.
+    of max(0, −λ_min). Newton's method goes by 1/‖p‖ − 1/wanted, which is nearly linear
+    (Moré & Sorensen), and bisection where it leaves the bracket or gains too little.
+    `wanted` gives the derivative of 1/wanted as well.
     """
     lowest = float(values.min())
     size = max(float(np.abs(values).max()), length(slopes), 1e-300)
@@ -171,21 +176,35 @@ def secular(
         safe = np.where(below > 0, below, 1.0)
         return np.where(below > 0, -slopes / safe, 0.0)
 
-    def excess(nu: float) -> float:
-        return length(p(nu)) - wanted(nu)
-
     bottom = values - lowest <= TINY * size
     level = length(slopes[bottom]) <= TINY * length(slopes)
     if level and excess_at_start(values, slopes, bottom, start, wanted) <= 0:
-        return hard_case(values, slopes, bottom, start, wanted(start))
+        return hard_case(values, slopes, bottom, start, wanted(start)[0])
     low, high = start, start + size
-    while excess(high) > 0:
-        high = start + 2 * (high - start)
+    while length(p(high)) > wanted(high)[0]:
+        low, high = high, start + 2 * (high - start)
+    # ‖p‖ is at least each |cᵢ|/(λᵢ + ν): from the left Newton's method does not overshoot.
+    nu = max(low, float(np.max(np.abs(slopes) / wanted(high)[0] - values)))
+    nu = nu if lowest + nu > 0 else low + (high - low) / 2
     for _ in range(200):
-        middle = low + (high - low) / 2
-        if not low < middle < high:
+        step = p(nu)
+        reach, (most, slope) = length(step), wanted(nu)
+        if abs(reach - most) <= 1e-12 * most:
+            return done(values, slopes, step, nu)
+        low, high = (nu, high) if reach > most else (low, nu)
+        width = high - low
+        if width <= 1e-15 * high:
             break
-        low, high = (middle, high) if excess(middle) > 0 else (low, middle)
+        middle = low + width / 2
+        guess = middle
+        if reach > 0 and most > 0 and lowest + nu > 0:
+            unit = step / reach
+            falls = float(np.sum(unit**2 / (values + nu))) / reach  # of 1/‖p‖
+            if np.isfinite(falls) and falls - slope > 0:
+                guess = nu - (1 / reach - 1 / most) / (falls - slope)
+        nu = guess if low < guess < high else middle
+        if nu in (low, high):
+            break
     return done(values, slopes, p(high), high)
 
 
@@ -194,11 +213,11 @@ def excess_at_start(
     slopes: Values,
     bottom: np.ndarray,
     start: float,
-    wanted: Callable[[float], float],
+    wanted: Callable[[float], tuple[float, float]],
 ) -> float:
     """‖p‖ − wanted at the left end, without the lowest eigenvectors."""
     rest = ~bottom
-    return length(slopes[rest] / (values[rest] + start)) - wanted(start)
+    return length(slopes[rest] / (values[rest] + start)) - wanted(start)[0]
 
 
 def hard_case(
