@@ -62,7 +62,7 @@ def sentence(record: Record) -> str:
         value = scalar(record, f"curvature.{end}")
         if value is not None:
             residual = scalar(record, f"curvature.{end}_residual")
-            error = "" if residual is None else f" ± {number(residual)}"
+            error = "" if residual is None else f" ± {number(float(f'{residual:.1g}'))}"
             parts.append(f"{symbol} = {number(value)}{error}")
     kind, reason = (record.facts.get(f"curvature.{n}") for n in ("kind", "reason"))
     text = ", ".join(parts)
@@ -155,10 +155,9 @@ def counted(record: Record, density: Density) -> str:
     if limit == 0:
         return ""
     beyond = density.total(lambda lam: np.asarray(np.abs(lam) > limit, float)).value
-    size = str(density.size)
     return (
-        f" About {beyond:.3g} of {size} directions have more than a tenth of the largest "
-        "curvature."
+        f" About {max(round(beyond), 1)} of {density.size} directions have more than a "
+        "tenth of the largest curvature."
     )
 
 
@@ -235,7 +234,7 @@ def where_they_part(size: Any, actual: Any, predicted: Any) -> str:
     with np.errstate(invalid="ignore"):
         off = ~(np.abs(actual - predicted) <= 0.1 * spread)
     if not off.any():
-        return "; they agree all over"
+        return "; they agree to within a tenth of what is seen"
     first = int(np.argmax(off))
     if first == 0:
         return "; they agree nowhere here"
@@ -256,26 +255,33 @@ def frame(parts: list[str], name: str, what: str) -> str:
 
 def grid(x: Axis, y: Axis, below: str) -> list[str]:
     """Both axes with round numbers, and what runs along the lower one."""
-    plain, parts, base = Vital(""), [], HEIGHT - BOTTOM
+    parts, base = [], HEIGHT - BOTTOM
     for t in ticks(y, 5):
         at = y(t)
         parts.append(
             f'<path class="grid" d="M{x.start:.0f} {at:.1f}H{x.end:.0f}"/>'
             f'<text class="tick" text-anchor="end" x="{x.start - 6:.0f}" '
-            f'y="{at + 4:.1f}">{tick_name(t, plain)}</text>'
+            f'y="{at + 4:.1f}">{named(t)}</text>'
         )
     parts.append(f'<path class="axis" d="M{x.start:.0f} {base}H{x.end:.0f}"/>')
     for t in ticks(x, 6):
         parts.append(
             f'<path class="axis" d="M{x(t):.1f} {base}v4"/>'
             f'<text class="tick" text-anchor="middle" x="{x(t):.1f}" '
-            f'y="{base + 16}">{tick_name(t, plain)}</text>'
+            f'y="{base + 16}">{named(t)}</text>'
         )
     parts.append(
         f'<text class="tick" text-anchor="end" x="{x.end:.0f}" y="{HEIGHT - 3}">'
         f"{escape(below)}</text>"
     )
     return parts
+
+
+def named(value: float) -> str:
+    """A number on an axis: plain digits from 10⁻⁴ to 10⁵."""
+    if 1e-4 <= abs(value) < 1e5:
+        return f"{value:.4g}".replace("-", "−")
+    return tick_name(value, Vital(""))
 
 
 def vertical(x: Axis, value: float, css: str, name: str) -> list[str]:
