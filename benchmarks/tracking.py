@@ -1,9 +1,10 @@
 """What it costs to follow λ_max along a loop, and how near the values are.
 
-Three named problems, each by a plain jitted loop that is written here. Two copies of the
-loop run in turn, a hundred updates at a time, so that both meet the same load: one alone and
-one with `curvature.tracking.tracker` on a fixed batch of 256. The tracker's clock stands
-still while the other one runs. Reported are
+Three named problems, each by a plain jitted loop that is written here. Three copies of
+the loop run in turn, a hundred updates at a time, so that all meet the same load: one
+with `curvature.tracking.tracker` on a fixed batch of 256, and two alone, whose ratio says
+what the race itself is worth. The tracker's clock stands still while the others run.
+Reported are
 
 - overhead: the seconds of the loop with the tracker ÷ those without, less 1 (the median
   over parts of the run, and of the whole), and by the tracker's own account;
@@ -32,7 +33,7 @@ from steepest.problems import make
 from steepest.training.objective import objective
 
 
-STEPS = {"digits/mlp": 30000, "digits/cnn": 24000, "breast-cancer/mlp": 30000}
+STEPS = {"digits/mlp": 30000, "digits/cnn": 24000, "regression/mlp": 30000}
 PROBE, BATCH = 256, 32
 CHUNK = 100  # updates of one loop before the other's turn
 PARTS = 8  # of a run, for the median
@@ -52,10 +53,9 @@ class Loop(NamedTuple):
 
 
 class Raced(NamedTuple):
-    """Seconds of both loops, chunk by chunk, and the parameters at each measurement."""
+    """Seconds of all loops, chunk by chunk, and the parameters at each measurement."""
 
-    without: np.ndarray  # (chunks, 2): by the clock, and of the processor
-    along: np.ndarray
+    seconds: np.ndarray  # (loops, chunks, 2): by the clock, and of the processor
     watch: Any
     points: list[Any]
 
@@ -85,56 +85,53 @@ def looped(name: str) -> Loop:
 
 
 def race(loop: Loop, steps: int) -> Raced:
-    """Run both loops in turn; the tracker's clock runs in its own loop alone."""
+    """Run all loops in turn; the tracker's clock runs in its own loop alone."""
     paused = 0.0
     tracking.perf_counter = lambda: time.perf_counter() - paused
     watch = tracking.tracker(loop.loss, data=loop.probe, key=jax.random.key(0))
     n = len(jax.tree.leaves(loop.data)[0])
-    chosen = np.random.default_rng(0).integers(0, n, (steps, BATCH))
-    alone = beside = loop.update(loop.params, loop.moments, chosen[0])
-    points, seconds = [], np.zeros((2, steps // CHUNK, 2))  # wall and processor
+    chosen = np.random.default_rng(0).integers(0, n, (steps + 1, BATCH))
+    points = []
 
-    def go_alone(rows: range) -> None:
-        nonlocal alone, paused
-        began = time.perf_counter()
+    def look(step: int, params: Any) -> None:
+        if watch(step, params) is not None:
+            points.append(params)
+
+    def go(now: Any, rows: range, look: Any) -> Any:
         for step in rows:
-            alone = loop.update(*alone, chosen[step])
-        jax.block_until_ready(alone)
-        paused += time.perf_counter() - began
+            now = loop.update(*now, chosen[step])
+            look(step, now[0])
+        return jax.block_until_ready(now)
 
-    def go_beside(rows: range) -> None:
-        nonlocal beside
-        for step in rows:
-            beside = loop.update(*beside, chosen[step])
-            if watch(step, beside[0]) is not None:
-                points.append(beside[0])
-        jax.block_until_ready(beside)
-
-    go_beside(range(1))  # compiles, and takes the first measurement
-    first = watch.seconds  # on credit: added to what the rest of the run takes
+    looks = [lambda step, params: None, look, lambda step, params: None]
+    # The first update compiles; the first measurement is on credit.
+    now = [go((loop.params, loop.moments), range(1), look) for look in looks]
+    seconds = np.zeros((3, steps // CHUNK, 2))
+    seconds[1, 0] = watch.seconds
     for i in range(steps // CHUNK):
-        rows = range(1 + i * CHUNK, min(1 + (i + 1) * CHUNK, steps))
-        for which in ((0, go_alone), (1, go_beside))[:: 1 if i % 2 else -1]:
+        rows = range(1 + i * CHUNK, 1 + (i + 1) * CHUNK)
+        for j in np.roll(range(3), i):
             began = time.perf_counter(), time.process_time()
-            which[1](rows)
+            now[j] = go(now[j], rows, looks[j])
             ended = time.perf_counter(), time.process_time()
-            seconds[which[0], i] = np.subtract(ended, began)
-    seconds[1, 0] += first
-    return Raced(seconds[0], seconds[1], watch, points)
+            seconds[j, i] += np.subtract(ended, began)
+            if j != 1:
+                paused += ended[0] - began[0]
+    return Raced(seconds, watch, points)
 
 
 def report(name: str, loop: Loop, raced: Raced) -> None:
     watch, history = raced.watch, raced.watch.history
     products = sum(seen.num_products for seen in history)
-    parts = zip(
-        np.array_split(raced.along, PARTS),
-        np.array_split(raced.without, PARTS),
-        strict=True,
-    )
-    median = np.median([a.sum(0) / b.sum(0) for a, b in parts], axis=0)[0] - 1
-    whole, processor = raced.along.sum(0) / raced.without.sum(0) - 1
-    steps = CHUNK * len(raced.along)
-    pace = raced.without[:, 0].sum() / steps
+    parts = np.stack(
+        [part.sum(1) for part in np.array_split(raced.seconds, PARTS, axis=1)]
+    )  # (parts, loops, 2)
+    median = np.median(parts[:, 1, 0] / parts[:, 0, 0]) - 1
+    nothing = np.median(parts[:, 2, 0] / parts[:, 0, 0]) - 1
+    total = parts.sum(0)
+    whole, processor = total[1] / total[0] - 1
+    steps = CHUNK * raced.seconds.shape[1]
+    pace = total[0, 0] / steps
     print(
         f"\n{name}: {steps} updates of {pace * 1e6:.0f} µs, "
         f"{len(history)} measurements, {products} products of "
@@ -143,8 +140,8 @@ def report(name: str, loop: Loop, raced: Raced) -> None:
     )
     print(
         f"  overhead   {median:.1%} (median of {PARTS} parts; {whole:.1%} of the whole "
-        f"run, {processor:.1%} in processor time), by its own account "
-        f"{watch.overhead:.1%}; limit {LIMIT:.0%}, "
+        f"run, {processor:.1%} in processor time; of a loop without a tracker "
+        f"{nothing:.1%}), by its own account {watch.overhead:.1%}; limit {LIMIT:.0%}, "
         f"{'kept' if median <= LIMIT else 'broken'}"
     )
     errors = compared(loop, raced)

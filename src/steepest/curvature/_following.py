@@ -39,7 +39,7 @@ from ._lanczos import Iteration, begin, proceed
 from .products import Loss, Params, hvp
 
 
-NOISE = 0.1  # length of the random part of a warm start, of the given part
+NOISE = 0.3  # length of the random part of a warm start, of the given part
 ROUND = 3  # products between two looks
 ROWS = 24  # products at one point, at most
 PROBES = 4  # of the trace
