@@ -202,9 +202,7 @@ def as_text(name: str, method: str, found: Any) -> str:
         inner = [round(3 + i * (count - 7) / (ROWS - 7)) for i in range(ROWS - 6)]
         chosen = sorted({0, 1, 2, *inner, count - 3, count - 2, count - 1})
     rows = [("step", "loss", "gradient", "length of the step")]
-    for before, i in zip([-1, *chosen], chosen, strict=False):
-        if i > before + 1:
-            rows.append(("…", "", "", ""))
+    for i in chosen:
         step = f"{found.step_lengths[i]:.3g}" if i else ""
         rows.append(
             (f"{i}", f"{found.values[i]:.8g}", f"{found.gradient_norms[i]:.3g}", step)

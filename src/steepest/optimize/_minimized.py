@@ -45,7 +45,8 @@ class Minimized(NamedTuple):
         return self.verdict.kind == "minimum" and self.settled
 
     def __str__(self) -> str:
-        left = f", {self.num_escapes} saddles left" if self.num_escapes else ""
+        many = "saddle" if self.num_escapes == 1 else "saddles"
+        left = f", {self.num_escapes} {many} left" if self.num_escapes else ""
         return (
             f"{self.reason} after {len(self.values) - 1} steps ({self.num_evaluations} "
             f"evaluations, {self.num_products} products{left}): loss {self.value:.6g}, "
