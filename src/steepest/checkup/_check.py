@@ -23,7 +23,15 @@ from ..training.probes.keeping import keep_end
 from ..training.probes.moments import MOMENTS
 from ._examine import examine
 from .mistakes import mistakes_of
-from .preflight import data, experiments, ground, initial, numerics, program
+from .preflight import (
+    data,
+    experiments,
+    features,
+    ground,
+    initial,
+    numerics,
+    program,
+)
 from .report import Report
 from .rule import Rule
 from .rules import RULES
@@ -111,6 +119,7 @@ def check(
         experiments.measure_after(fitted, problem, record)
         numerics.measure_after(fitted, problem, record)
         left = max(budget - (time.perf_counter() - start), GROUND * budget)
+        features.measure_after(end(), record)
         ground.measure_after(end(), record, left)
         mistakes = mistakes_of(problem, fitted)
     with stage("judging"):

@@ -43,6 +43,7 @@ PROGRAM = (
     "experiment",
     "numerics",
     "curvature",
+    "features",
     "noise",
 )
 

@@ -451,6 +451,12 @@ FAULTS: dict[str, Fault] = {
         correlated_inputs,
         only=("breast-cancer", "wine"),
     ),
+    "one-wire": Fault(
+        "a layer of one unit between wide ones",
+        ("SIG006", "GEN002"),
+        lambda s: replace(s, hidden=(s.hidden[0], 1, s.hidden[0])),
+        only=("digits",),
+    ),
     "tiny-batch": Fault(
         "single examples at a step size for batches",
         ("OPT010",),

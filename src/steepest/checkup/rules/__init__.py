@@ -4,6 +4,7 @@ from ..rule import Rule
 from . import (
     batches,
     data,
+    features,
     generalisation,
     ground,
     heads,
@@ -32,6 +33,7 @@ RULES: tuple[Rule, ...] = (
     *batches.RULES,
     *signal.RULES,
     *units.RULES,
+    *features.RULES,
     *step_size.RULES,
     *optimiser.RULES,
     *noise.RULES,

@@ -280,6 +280,9 @@ RULES: tuple[Rule, ...] = (
             "SIG005",
             "GEN002",
             "NUM001",
+            "OPT008",
+            "OPT009",
+            "OPT010",
         ),
     ),
     Rule(
@@ -318,6 +321,8 @@ RULES: tuple[Rule, ...] = (
             "SIG002",
             "SIG003",
             "SIG005",
+            "OPT010",
+            "OPT008",
         ),
     ),
     Rule(

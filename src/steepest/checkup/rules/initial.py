@@ -222,6 +222,9 @@ RULES: tuple[Rule, ...] = (
             "SIG004",
             "NUM001",
             "GEN001",
+            "OPT008",
+            "OPT009",
+            "OPT010",
         ),
     ),
     Rule(
@@ -247,6 +250,9 @@ RULES: tuple[Rule, ...] = (
             "OPT006",
             "OPT007",
             "GEN002",
+            "OPT008",
+            "OPT009",
+            "SIG006",
         ),
     ),
     Rule(

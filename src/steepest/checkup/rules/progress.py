@@ -291,7 +291,15 @@ RULES: tuple[Rule, ...] = (
             "and by more than three standard errors. `rise`: or it lost this share of "
             "what it had gained. Look-alike: a loss near zero that doubles."
         ),
-        explains=("NUM001", "OPT003", "OPT005", "OPT006", "GEN002"),
+        explains=(
+            "NUM001",
+            "OPT003",
+            "OPT005",
+            "OPT006",
+            "GEN002",
+            "OPT008",
+            "OPT010",
+        ),
     ),
     Rule(
         id="OPT005",

@@ -229,7 +229,17 @@ RULES: tuple[Rule, ...] = (
             "branches (first measurement left out), exact zeros (dead units, symmetry, "
             "no gradient path)."
         ),
-        explains=("SIG005", "OPT002", "OPT005", "OPT006", "OPT007", "GEN002"),
+        explains=(
+            "SIG005",
+            "OPT002",
+            "OPT005",
+            "OPT006",
+            "OPT007",
+            "GEN002",
+            "OPT008",
+            "OPT009",
+            "SIG006",
+        ),
     ),
     Rule(
         id="SIG002",
@@ -254,6 +264,10 @@ RULES: tuple[Rule, ...] = (
             "OPT005",
             "OPT007",
             "GEN002",
+            "OPT008",
+            "OPT009",
+            "OPT010",
+            "SIG006",
         ),
     ),
 )

@@ -311,6 +311,10 @@ RULES: tuple[Rule, ...] = (
             "NUM001",
             "GEN002",
             "GEN001",
+            "OPT008",
+            "OPT009",
+            "OPT010",
+            "SIG006",
         ),
     ),
     Rule(
@@ -333,6 +337,11 @@ RULES: tuple[Rule, ...] = (
             "loss came to rest by itself. Look-alikes: warm-up, a run that is done, a "
             "plateau."
         ),
-        explains=("SIG005", "OPT005", "OPT006", "GEN002"),
+        explains=(
+            "SIG005",
+            "OPT005",
+            "OPT006",
+            "GEN002",
+        ),
     ),
 )
