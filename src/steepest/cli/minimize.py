@@ -273,6 +273,6 @@ def drawing(loss: Any, found: Any, name: str) -> str:
         contours(figure, ax, x, y, heights)
         path(ax, points, RED, None)
         ax.set(xlim=x[[0, -1]], ylim=y[[0, -1]], xlabel="x₁", ylabel="x₂")
-        ax.set_title(f"{name}: {len(points) - 1} steps to a {found.verdict.kind}")
+        ax.set_title(f"{name}, {len(points) - 1} steps: {found.verdict.kind}")
 
     return svg(draw, f"The path of a search over the contours of {name}", (5.6, 4.4))

@@ -45,9 +45,10 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 from ..core.errors import InputError
 from ..core.vectors import OnVector, on_vector
 from ..curvature.products import Params, check_params
+from ._loop import run
 from ._minimized import Minimized
 from ._models import gauss_newton_model, hessian_model
-from ._search import Search, run
+from ._search import Search
 
 
 LeastSquaresMethod = Literal["levenberg-marquardt", "gauss-newton", "dogleg"]

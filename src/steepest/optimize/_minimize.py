@@ -28,9 +28,10 @@ from jaxtyping import PRNGKeyArray
 from ..core.errors import InputError
 from ..core.vectors import on_vector
 from ..curvature.products import Loss, Params, check
+from ._loop import run
 from ._minimized import Minimized
 from ._models import hessian_model, slope_model
-from ._search import Search, run
+from ._search import Search
 
 
 Method = Literal[
