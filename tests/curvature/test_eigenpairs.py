@@ -205,3 +205,22 @@ def test_a_product_that_is_not_finite_is_refused():
 def test_an_unknown_end_is_refused():
     with pytest.raises(InputError, match="largest"):
         eigenpairs(matrix(np.ones(3)), which="middle", key=KEY)  # type: ignore[arg-type]
+
+
+def test_copies_that_no_single_start_can_see_are_looked_for():
+    """At W = 0 each eigenvalue of a softmax regression occurs C - 1 times."""
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(40, 6)))
+    y = jnp.arange(40) % 5
+    loss = lambda W: -jnp.mean(jax.nn.log_softmax(x @ W)[jnp.arange(40), y])
+    found = eigenpairs(hessian(loss, jnp.zeros((6, 5))), 10, key=KEY)
+    inner = np.linalg.eigvalsh(np.asarray(x.T @ x)) / (40 * 5)
+    truth = np.repeat(inner[::-1], 4)[:10]
+    np.testing.assert_allclose(found.values, truth, rtol=1e-12)
+    assert found.complete
+
+
+def test_a_search_too_short_to_tell_says_that_copies_may_be_missing():
+    truth = np.r_[9.0, 9.0, np.linspace(0, 1, 298)]
+    found = eigenpairs(matrix(truth), 2, key=KEY, max_products=26)
+    assert found.converged.all() or not found.complete
+    assert found.complete == ("may be missing" not in str(found))

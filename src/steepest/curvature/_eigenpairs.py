@@ -18,7 +18,8 @@ outermost eigenvalue is at most the share ε of the spread λ_max − λ_min, bu
 
 (Kuczyński & Woźniakowski 1992, theorem 4.2); `beyond` is ε · spread at p = 10⁻³, and 0
 where the whole space was searched, or the Krylov space of the start was exhausted: a
-random vector has a part in every eigenspace.
+random vector has a part in every eigenspace. Copies of an eigenvalue are looked for from
+a second random vector (`_copies`); `complete` says whether that was decided.
 
 References
     Parlett (1998), The Symmetric Eigenvalue Problem, §§11.7, 13.
@@ -27,6 +28,7 @@ References
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -38,7 +40,8 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 from ..core.errors import InputError
 from ..core.progress import hidden, progress
 from ..core.vectors import working_dtype
-from ._krylov import Krylov, Ritz, begin, grow, restart, ritz, vectors
+from ._copies import missing
+from ._krylov import Krylov, Ritz, begin, grow, joined, restart, ritz, vectors
 from .operators import Operator
 from .products import Params
 
@@ -48,6 +51,7 @@ FLOOR = 32.0  # in units of eps ‖T‖
 CHANCE = 1e-3  # of (2)
 BASIS = 256  # vectors held, before a restart, and more while they fit into
 HELD = 2**28  # bytes
+LEAST = 8  # products that look for copies, at least; else an eighth of all
 WHOLE = 1024  # products that are always allowed: small matrices are searched whole
 
 
@@ -61,6 +65,7 @@ class Eigenpairs(NamedTuple):
     floor: float  # the rounding of the products: no digit below it
     beyond: float  # how far out another eigenvalue may hide, by (2)
     exhausted: bool  # the Krylov space of the start was exhausted, and left
+    complete: bool  # a second start found nothing missing among them
     num_products: int
 
     def __str__(self) -> str:
@@ -71,7 +76,9 @@ class Eigenpairs(NamedTuple):
             )
         ]
         head = f"{len(rows)} eigenvalues, {self.num_products} products"
-        return "\n".join([head + (", exhausted" * self.exhausted) + ":", *rows])
+        head += ", exhausted" * self.exhausted
+        head += ", copies of them may be missing" * (not self.complete)
+        return "\n".join([head + ":", *rows])
 
 
 def eigenpairs(
@@ -97,12 +104,13 @@ def eigenpairs(
     - `max_products`: products with the operator; where None, 10 for each pair and 300 more, and for fewer
       than 1024 parameters as many as there are, which is exact.
     - `block`: start vectors. An eigenvalue is found as often as it occurs up to this
-      number; beyond, copies turn up by rounding alone.
+      number at once; further copies are looked for when the pairs have converged.
     - `start`: the vector of an earlier pair nearby, which saves products; a random part
       as long is added.
     - `callback`: is called with the Ritz pairs at every look.
 
-    The basis takes up to 256 vectors of memory, or 256 MB if that is more. Read `converged` before the values.
+    The basis takes up to 256 vectors of memory, or 256 MB if that is more.
+    Read `converged` before the values.
 
     Raises `InputError` for more pairs than parameters, and where a product is not finite.
     """
@@ -124,22 +132,47 @@ def eigenpairs(
     def matvec(q: Float[Array, " n"]) -> Float[Array, " n"]:
         return operator.matvec(q.astype(dtype)).astype(working)
 
-    space = begin(starts, step_key)
+    space, complete, least, extra = begin(starts, step_key), False, 0, 0
     with jax.default_matmul_precision("highest"), hidden():
-        space, found, chosen, good, exhausted = search(
-            matvec,
-            space,
-            step_key,
-            num_pairs,
-            which,
-            relative,
-            eps,
-            most,
-            held,
-            callback,
-        )
+        for again in range(n):
+            space, found, chosen, good, exhausted = search(
+                matvec,
+                space,
+                step_key,
+                num_pairs,
+                which,
+                relative,
+                eps,
+                most,
+                held,
+                least,
+                callback,
+            )
+            whole = space.done == n
+            left = (max_products or 2 * max(n, WHOLE)) - space.products - extra
+            complete = whole or single(num_pairs, which)
+            if complete or left <= 0 or not good.all():
+                break
+            values = found.values[chosen]
+            floor = FLOOR * eps * float(np.abs(found.values).max())
+            more = missing(
+                matvec,
+                vectors(space, found.S[:, chosen]),
+                values,
+                partial(margin, values, which),
+                slack=floor + float(found.residuals[chosen].max()),
+                most=min(left, n if n <= WHOLE else max(LEAST, space.products // 8)),
+                key=jax.random.fold_in(start_key, again),
+            )
+            extra, complete = extra + more.products, more.complete
+            if more.vectors is None:
+                break
+            space = joined(space, more.vectors, step_key)
+            least = space.count
     steps = min(space.products, held)  # the Krylov dimension, whatever was restarted
-    return result(operator, space, found, chosen, good, eps, exhausted, steps)
+    pairs = result(operator, space, found, chosen, good, eps, exhausted, steps)
+    spent = space.products + extra
+    return pairs._replace(complete=complete, num_products=spent)
 
 
 def search(
@@ -152,6 +185,7 @@ def search(
     eps: float,
     most: int,
     held: int,
+    least: int,
     callback: Callable[[Ritz], None] | None,
 ) -> tuple[Krylov, Ritz, Int[np.ndarray, " k"], Bool[np.ndarray, " k"], bool]:
     """Grow the space until (1) holds for what is chosen, or the products are spent."""
@@ -170,7 +204,8 @@ def search(
             due = space.done - looked >= max(1, space.done // 12)
             # With as many rows as dimensions no step adds one.
             full = held < space.count + 1 <= space.size and not spent
-            if space.done < num_pairs or not (due or spent or full):
+            enough = space.done >= max(num_pairs, least)
+            if not (spent or (enough and due) or full) or space.done < num_pairs:
                 continue
             looked = space.done
             found = ritz(space)
@@ -183,7 +218,7 @@ def search(
             good = found.residuals <= limit
             update(space.products, f"{int(good[chosen].sum())} of {num_pairs} found")
             whole = space.done == space.size
-            if whole or (good[chosen].all() and settled(space, found, chosen, limit)):
+            if whole or (enough and good[chosen].all()):
                 return space, found, chosen, good[chosen] | whole, exhausted
             if spent:
                 return space, found, chosen, good[chosen], exhausted
@@ -193,27 +228,27 @@ def search(
                 looked = space.done
 
 
-def settled(
-    space: Krylov,
-    found: Ritz,
-    chosen: Int[np.ndarray, " k"],
-    limit: Float[np.ndarray, " j"],
-) -> bool:
-    """Whether a space that was exhausted has been left for long enough.
+def single(num_pairs: int, which: Which) -> bool:
+    """Whether only outermost values are asked for, of which copies do not matter."""
+    return num_pairs == 1 or (num_pairs == 2 and which == "both")
 
-    The rows after a break are a Krylov space of their own, whose outermost Ritz values
-    may still move outwards past those chosen: one that is not converged must not lie
-    among the rest until its residual says that it cannot.
-    """
-    if space.last_break < 0 or len(chosen) == 1:
-        return True
-    since = space.last_break
-    if since == space.done:
-        return False  # nothing of the new space is known yet
-    weight = np.sum(found.S[since:] ** 2, axis=0)
-    new = np.flatnonzero(weight >= min(0.5, weight.max()))  # copies may be mixed
-    ends = new[[0, -1]]
-    return bool((found.residuals[ends] <= limit[ends]).all())
+
+def margin(
+    chosen: Float[np.ndarray, " k"], which: Which, values: Float[np.ndarray, " m"]
+) -> Float[np.ndarray, " m"]:
+    """How far each value lies outside of the innermost of those chosen."""
+    match which:
+        case "largest":
+            return values - chosen.min()
+        case "smallest":
+            return chosen.max() - values
+        case "magnitude":
+            return np.abs(values) - np.abs(chosen).min()
+        case "both":
+            top = (len(chosen) + 1) // 2
+            return np.maximum(values - chosen[:top].min(), chosen[top:].max() - values)
+        case _:
+            return np.abs(chosen - which).max() - np.abs(values - which)
 
 
 def select(
@@ -264,6 +299,7 @@ def result(
         floor=floor,
         beyond=0.0 if whole or exhausted else hiding(operator.size, steps, spread),
         exhausted=exhausted,
+        complete=whole,
         num_products=space.products,
     )
 

@@ -168,6 +168,19 @@ def restart(space: Krylov, keep: Int[np.ndarray, " p"]) -> Krylov:
     return space._replace(rows=rows, T=T, done=p, count=p + left, last_break=-1)
 
 
+def joined(space: Krylov, more: Float[Array, "m n"], key: PRNGKeyArray) -> Krylov:
+    """The space with further rows, which will be multiplied after those it has."""
+    rows, T, count = space.rows, space.T, space.count
+    for i, w in enumerate(more):
+        if count >= space.size:
+            break
+        q, *_ = remainder(rows, w, 0, 1.0, jax.random.fold_in(key, space.size + i))
+        rows, count = appended(rows, q, count), count + 1
+    if count > len(T):
+        T = np.pad(T, (0, count + 1 - len(T)))
+    return space._replace(rows=rows, T=T, count=count)
+
+
 def vectors(space: Krylov, S: Float[np.ndarray, "j k"]) -> Any:
     """Unit vectors (k, n) from their coordinates."""
     return combined(S, space.rows)
