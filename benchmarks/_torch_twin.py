@@ -67,7 +67,8 @@ def counted(matvec: Callable[[Any], Any], n: int) -> tuple[Any, list[int]]:
         count[0] += 1
         return matvec(v)
 
-    return LinearOperator((n, n), matvec=product, dtype=np.float32), count
+    made: Any = LinearOperator
+    return made((n, n), matvec=product, dtype=np.float32), count
 
 
 def curvlinops_lanczos(operator: Any, steps: int) -> tuple[Any, Any]:

@@ -114,7 +114,7 @@ def ten_largest() -> None:
         given = peers.twin(params, *data)
         H, _ = peers.curvlinops_operators(*given)
 
-        def through(operator: Any, tolerance: float) -> Callable[[], Any]:
+        def through(operator: Any, tolerance: Any) -> Callable[[], Any]:
             def run() -> tuple[Any, Any]:
                 A, count = peers.counted(operator.matvec, n)
                 values = eigsh(A, TOP, which="LA", tol=tolerance)[0]

@@ -9,8 +9,8 @@ from jax.flatten_util import ravel_pytree
 
 from steepest import InputError
 from steepest.curvature.limits import stability_limit
+from steepest.optimize import book
 from steepest.optimize.adaptive import (
-    book,
     largest_sign_step,
     preconditioner,
     seen_curvature,

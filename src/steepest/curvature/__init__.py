@@ -6,7 +6,9 @@ from . import (
     pictures as pictures,
     spectrum as spectrum,
     taylor as taylor,
+    tracking as tracking,
 )
+from ._batch_interval import BatchInterval, batch_interval
 from ._critical_point import CriticalPoint, critical_point
 from ._eigenpairs import Eigenpairs, eigenpairs
 from ._lanczos import Tridiagonal, lanczos
@@ -31,11 +33,13 @@ from .products import (
 
 
 __all__ = [
+    "BatchInterval",
     "CriticalPoint",
     "Eigenpairs",
     "Operator",
     "Sharpness",
     "Tridiagonal",
+    "batch_interval",
     "blocks",
     "critical_point",
     "curvature_along",

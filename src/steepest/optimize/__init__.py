@@ -8,6 +8,9 @@ from . import (
     step_rules as step_rules,
     transforms as transforms,
 )
+from ._book import book
+from ._judge import judge
+from ._least_squares import least_squares
 from ._minimize import Minimized, minimize
 from ._range_test import RangeTest, range_test
 from .steepest import Direction, dual_norm, steepest_direction
@@ -19,7 +22,10 @@ __all__ = [
     "Minimized",
     "RangeTest",
     "WolfeStep",
+    "book",
     "dual_norm",
+    "judge",
+    "least_squares",
     "minimize",
     "range_test",
     "steepest_direction",

@@ -24,16 +24,6 @@ parameter however near the minimum is, and lowers the quadratic model only while
 
     η < 2 ‖g‖₁ / (sᵀHs),     s = sign g.                                         (3)
 
-`book` makes the optimisers as Goodfellow et al. write them, which differ from Optax's
-defaults in where constants stand:
-
-    8.2, 8.3  v ← αv − ηg, θ ← θ + v: η inside the velocity, so a schedule acts late
-    8.3, 8.6  gradients at the look-ahead θ̃ = θ + αv. The parameters kept are θ̃, and
-              v ← αv − ηg(θ̃), θ̃ ← θ̃ + αv − ηg(θ̃) is the same in them              (4)
-    8.4       AdaGrad from r = 0, by δ + √r with δ = 10⁻⁷ (Optax: r = 0.1, √(r + ε))
-    8.5       RMSProp by √(δ + r), δ = 10⁻⁶ (Optax: 10⁻⁸);   8.6 by √r
-    8.7       Adam, δ = 10⁻⁸ outside the root, as Optax
-
 References
     Goodfellow, Bengio & Courville (2016), Deep Learning, §§8.3-8.5, algorithms 8.1-8.7.
     Cohen et al. (2022), Adaptive gradient methods at the edge of stability.  -- (1)
@@ -41,25 +31,17 @@ References
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
-from jax.core import Tracer
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from ..core.errors import InputError
 from ..curvature import Sharpness, preconditioned, sharpness
 from ..curvature.products import Loss, Params, check, check_direction, curvature_along
-
-
-Algorithm = Literal[
-    "sgd", "momentum", "nesterov", "adagrad", "rmsprop", "rmsprop-nesterov", "adam"
-]
-Schedule = Callable[[Any], Any]  # what Optax calls one: count -> step size
+from ._preconditioners import READERS, adaptive_parts
 
 
 class SeenCurvature(NamedTuple):
@@ -83,13 +65,6 @@ class SeenCurvature(NamedTuple):
         )
 
 
-class AdaGradState(NamedTuple):
-    """The sum of squares r of the book's AdaGrad, and its δ."""
-
-    sum_of_squares: Params
-    delta: Float[Array, ""]
-
-
 def preconditioner(
     opt_state: PyTree,
     *,
@@ -108,7 +83,7 @@ def preconditioner(
     in what no adaptive part covers.
 
     Adam, AdamW, NAdam, AMSGrad, AdaBelief, RMSProp (plain, centred, corrected), AdaGrad
-    and those of `book` are read. The states of Yogi, AdaMax and RAdam cannot be told from
+    and those of `optimize.book` are read. The states of Yogi, AdaMax and RAdam cannot be told from
     Adam's, and are read as if they were.
 
     Raises `InputError` before the first update, for two adaptive parts on one parameter,
@@ -116,7 +91,9 @@ def preconditioner(
     """
     given = {"decay": decay, "eps": epsilon, "eps_root": epsilon_root}
     given = {name: x for name, x in given.items() if x is not None}
-    found = [_READERS[type(s).__name__](s, h) for s, h in _adaptive(opt_state, given)]
+    found = [
+        READERS[type(s).__name__](s, h) for s, h in adaptive_parts(opt_state, given)
+    ]
     if not found:
         return None
     is_hole = lambda x: isinstance(x, optax.MaskedNode)
@@ -219,189 +196,3 @@ def largest_sign_step(loss: Loss, params: Params) -> Float[Array, ""]:
     safe = jnp.where(curvature > 0, curvature, jnp.ones_like(curvature))
     step = 2 * sum(norms[1:], norms[0]) / safe
     return jnp.where(curvature > 0, step, jnp.full_like(step, jnp.inf))
-
-
-def book(
-    name: Algorithm,
-    step_size: float | Schedule,
-    *,
-    momentum: float = 0.9,
-    decay: float = 0.9,
-) -> optax.GradientTransformation:
-    """An optimiser of Goodfellow et al., algorithms 8.1 to 8.7, with the book's constants.
-
-    `step_size` is ε of the book, or a schedule of it; `momentum` is α of 8.2, 8.3 and
-    8.6, `decay` is ρ of RMSProp, for which the book names no value. Adam has ρ₁ = 0.9 and
-    ρ₂ = 0.999. Nesterov's keep the look-ahead parameters, (4).
-
-    Raises `InputError` for an unknown name, and for α or ρ outside of [0, 1).
-    """
-    for what, number in {"momentum": momentum, "decay": decay}.items():
-        if not 0 <= number < 1:
-            raise InputError(f"`{what}` must be at least 0 and below 1, not {number}.")
-    rate = optax.scale_by_learning_rate(step_size)
-    tiny = float(np.finfo(np.float32).tiny)  # 8.6 has no δ: for gradients of 0 alone
-    made: dict[str, Callable[[], optax.GradientTransformation]] = {
-        "sgd": lambda: rate,
-        "momentum": lambda: optax.chain(rate, optax.trace(momentum)),
-        "nesterov": lambda: optax.chain(rate, optax.trace(momentum, nesterov=True)),
-        "adagrad": lambda: optax.chain(_adagrad(1e-7), rate),
-        "rmsprop": lambda: optax.chain(optax.scale_by_rms(decay, 1e-6), rate),
-        "rmsprop-nesterov": lambda: optax.chain(
-            optax.scale_by_rms(decay, tiny), rate, optax.trace(momentum, nesterov=True)
-        ),
-        "adam": lambda: optax.chain(optax.scale_by_adam(0.9, 0.999, 1e-8), rate),
-    }
-    if name not in made:
-        raise InputError(f"The book has no {name!r}; there are {', '.join(made)}.")
-    return made[name]()
-
-
-def _adagrad(delta: float) -> optax.GradientTransformation:
-    """Algorithm 8.4, with δ beside the root."""
-
-    def init(params: Params) -> AdaGradState:
-        return AdaGradState(jax.tree.map(jnp.zeros_like, params), jnp.float32(delta))
-
-    def update(
-        updates: Params, state: AdaGradState, params: Params | None = None
-    ) -> tuple[Params, AdaGradState]:
-        r = jax.tree.map(lambda r, g: r + g * g, state.sum_of_squares, updates)
-        scaled = jax.tree.map(lambda r, g: g / (delta + jnp.sqrt(r)), r, updates)
-        return scaled, AdaGradState(r, state.delta)
-
-    return optax.GradientTransformation(init, update)  # pyright: ignore[reportArgumentType]
-
-
-# -- Reading states -------------------------------------------------------------------
-
-Constants = Mapping[str, Any]  # numbers, or arrays of one
-
-
-def _adaptive(node: Any, given: Constants) -> Iterator[tuple[Any, Constants]]:
-    """The adaptive parts of a state of any nesting, each with the constants known of it."""
-    name = type(node).__name__
-    if name in _READERS:
-        yield node, given
-        return
-    if name in UNREADABLE:
-        raise InputError(
-            f"`{name}` belongs to an optimiser that does not divide by a diagonal kept "
-            "in its state, so it has no P; for Lion and sign descent see "
-            "`largest_sign_step`."
-        )
-    if hasattr(node, "hyperparams") and hasattr(node, "inner_state"):
-        names = {
-            "b2": "decay",
-            "decay": "decay",
-            "eps": "default",
-            "eps_root": "eps_root",
-        }
-        seen = {names[k]: v for k, v in node.hyperparams.items() if k in names}
-        yield from _adaptive(node.inner_state, {**seen, **given})
-        return
-    for child in jax.tree.leaves(node, is_leaf=lambda x: x is not node):
-        if child is not node:
-            yield from _adaptive(child, given)
-
-
-def _root(s: PyTree, inside: Any, outside: Any) -> Params:
-    """(2), in the dtypes of s."""
-
-    def root(s: Array) -> Array:
-        return jnp.sqrt(s + jnp.asarray(inside, s.dtype)) + jnp.asarray(
-            outside, s.dtype
-        )
-
-    return jax.tree.map(root, s)
-
-
-def _corrected(moment: PyTree, decay: Any, count: Any) -> PyTree:
-    if not isinstance(count, Tracer) and int(count) == 0:
-        raise InputError(
-            "The optimiser has made no update yet, so it divides by nothing; read its "
-            "preconditioner after the first one."
-        )
-    seen = 1 - jnp.asarray(decay, jnp.float32) ** count.astype(jnp.float32)
-    return jax.tree.map(lambda m: m / seen.astype(m.dtype), moment)
-
-
-def _adam(state: optax.ScaleByAdamState, given: Constants) -> Params:
-    v = _corrected(state.nu, given.get("decay", 0.999), state.count)
-    return _root(v, given.get("eps_root", 0.0), _epsilon(given, 1e-8))
-
-
-def _amsgrad(state: optax.ScaleByAmsgradState, given: Constants) -> Params:
-    return _root(state.nu_max, given.get("eps_root", 0.0), _epsilon(given, 1e-8))
-
-
-def _belief(state: optax.ScaleByBeliefState, given: Constants) -> Params:
-    """Its ε′ is in the moment already."""
-    v = _corrected(state.nu, given.get("decay", 0.999), state.count)
-    return _root(v, 0.0, _epsilon(given, 1e-16))
-
-
-def _rms(state: Any, given: Constants) -> Params:
-    """RMSProp: plain or centred, with a bias correction where the state has a count."""
-    nu, mu = state.nu, getattr(state, "mu", None)
-    if "count" in state._fields:
-        decay = given.get("decay", 0.9)
-        nu = _corrected(nu, decay, state.count)
-        mu = None if mu is None else _corrected(mu, decay, state.count)
-    if mu is not None:
-        nu = jax.tree.map(lambda v, m: v - m * m, nu, mu)
-    return _root(nu, *_inside_or_outside(given, 1e-8))
-
-
-def _inside_or_outside(given: Constants, default: float) -> tuple[Any, Any]:
-    """ε′ and ε of RMSProp and AdaGrad, of which Optax has one, inside by default."""
-    if "eps" not in given and "eps_root" not in given:
-        return given.get("default", default), 0.0
-    return given.get("eps_root", 0.0), given.get("eps", 0.0)
-
-
-def _epsilon(given: Constants, default: float) -> Any:  # a number, or an array of one
-    """ε of Adam and its kin: what the caller says, what was injected, Optax's own."""
-    return given.get("eps", given.get("default", default))
-
-
-#: How P is read from a state that holds what it takes, by the names of Optax's types.
-_READERS: dict[str, Callable[[Any, Constants], Params]] = {
-    "ScaleByAdamState": _adam,
-    "ScaleByAmsgradState": _amsgrad,
-    "ScaleByBeliefState": _belief,
-    "ScaleByRmsState": _rms,
-    "ScaleByRmsWithCountState": _rms,
-    "ScaleByRStdDevState": _rms,
-    "ScaleByRStdDevWithCountState": _rms,
-    "ScaleByRssState": lambda state, given: _root(
-        state.sum_of_squares, *_inside_or_outside(given, 1e-7)
-    ),
-    "AdaGradState": lambda state, _: _root(state.sum_of_squares, 0.0, state.delta),
-}
-
-#: States of optimisers whose step is not (1), by the names of their types in Optax.
-UNREADABLE = frozenset(
-    [
-        "FactoredState",
-        "ScaleByAdaDeltaState",
-        "ScaleByAdanState",
-        "ScaleByLBFGSState",
-        "ScaleByLionState",
-        "ScaleByNovogradState",
-        "ScaleByRpropState",
-        "ScaleBySM3State",
-        "COCOBState",
-        "DAdaptAdamWState",
-        "GaLoreState",
-        "MadgradState",
-        "MomoAdamState",
-        "MomoState",
-        "MuonState",
-        "ProdigyState",
-        "ScaleByAdemamixState",
-        "ScaleBySimplifiedAdEMAMixState",
-        "HutchinsonState",
-        "SophiaState",
-    ]
-)
