@@ -154,3 +154,14 @@ def test_a_record_has_no_loss_to_differentiate(refused, tmp_path):
 
 def test_an_unknown_problem_is_refused(refused):
     assert "digits" in refused("spectrum", "digit/mlp")
+
+
+def test_ctrl_c_while_training_stops_without_an_answer(
+    steepest, quadratic, monkeypatch
+):
+    def interrupted(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("steepest.training.objective.fit", interrupted)
+    result = steepest("spectrum", f"{quadratic}:problem", "--steps", 5)
+    assert (result.status, result.out) == (130, "") and "stopped" in result.err

@@ -117,3 +117,29 @@ def test_no_limit_is_made_up_for_an_unknown_optimiser():
 def test_numbers_without_sense_are_refused(wrong):
     with pytest.raises(InputError, match=next(iter(wrong))):
         objective(problem(), SGD, **wrong)
+
+
+def test_what_normalises_drops_out_and_draws_is_held_fixed():
+    """A module of Flax that writes into itself, trained in half precision."""
+    nnx = pytest.importorskip("flax.nnx")
+
+    class Net(nnx.Module):
+        def __init__(self, rngs):
+            self.first = nnx.Linear(3, 4, rngs=rngs)
+            self.norm = nnx.BatchNorm(4, rngs=rngs)
+            self.drop = nnx.Dropout(0.5, rngs=rngs)
+            self.last = nnx.Linear(4, 1, rngs=rngs)
+
+        def __call__(self, x):
+            return self.last(self.drop(self.norm(self.first(x))))[:, 0]
+
+    def loss(model, batch):
+        return jnp.mean((model(batch[0]) - batch[1]) ** 2)
+
+    with jax.numpy_dtype_promotion("standard"):  # Flax mixes formats of its own
+        recipe = Recipe(batch_size=16, precision="bfloat16")
+        made = objective(problem(loss, model=Net(nnx.Rngs(0))), recipe, steps=3)
+        first, second = (jax.jit(made.loss)(made.params) for _ in range(2))
+        assert first == second and first.dtype == jnp.float32
+        g = jax.jit(jax.grad(made.loss))(made.params)
+        assert all(bool(jnp.isfinite(x).all()) for x in jax.tree.leaves(g))

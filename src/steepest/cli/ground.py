@@ -1,6 +1,9 @@
 """What `steepest spectrum` and `steepest landscape` share: a program's loss at a point."""
 
+import contextlib
 import importlib.util
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,21 @@ def drawable(picture: Path | None) -> None:
         raise InputError(
             "`--picture` needs matplotlib: pip install 'steepest[plot]' brings it."
         )
+
+
+@contextlib.contextmanager
+def measuring(as_json: bool, no_progress: bool) -> Iterator[None]:
+    """What is printed on the way leaves JSON alone; Ctrl-C is told in one line."""
+    from ..core.progress import hidden
+
+    nothing = contextlib.nullcontext
+    spare = contextlib.redirect_stdout(sys.stderr) if as_json else nothing()
+    try:
+        with spare, hidden() if no_progress else nothing():
+            yield
+    except KeyboardInterrupt:
+        say("steepest: stopped by Ctrl-C, without an answer.")
+        raise
 
 
 def stand(

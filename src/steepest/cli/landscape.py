@@ -1,7 +1,5 @@
 """`steepest landscape`: the loss along a line or on a plane through a program's weights."""
 
-import contextlib
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,7 +7,7 @@ import typer
 
 from ..core.errors import InputError
 from .check import blamed
-from .ground import drawable, place, stand
+from .ground import drawable, measuring, place, stand
 from .loading import Target
 from .output import put, width
 
@@ -110,12 +108,7 @@ def run(
     """
     check_options(along, on_plane, radius, points, steps)
     drawable(picture)
-    from ..core.progress import hidden
-
-    spare = (
-        contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext()
-    )
-    with spare, hidden() if no_progress else contextlib.nullcontext():
+    with measuring(as_json, no_progress):
         made, recipe, loaded = stand(
             target,
             changes or [],

@@ -4,15 +4,13 @@ The Hessian is only multiplied with vectors: the ends of its spectrum by Lanczos
 lies between by stochastic Lanczos quadrature (`steepest.curvature`).
 """
 
-import contextlib
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from ..core.errors import InputError
-from .ground import drawable, place, stand
+from .ground import drawable, measuring, place, stand
 from .loading import Target
 from .output import put, table, width
 
@@ -114,12 +112,7 @@ def run(
     if batch_size is not None and batch_size < 1:
         raise InputError(f"`--batch-size` must be at least 1, not {batch_size}.")
     drawable(picture)
-    from ..core.progress import hidden
-
-    spare = (
-        contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext()
-    )
-    with spare, hidden() if no_progress else contextlib.nullcontext():
+    with measuring(as_json, no_progress):
         made, recipe, loaded = stand(
             target, changes or [], steps=steps, examples=examples, seed=seed
         )

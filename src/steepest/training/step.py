@@ -98,9 +98,12 @@ def narrow(tree: PyTree, dtype: Any) -> PyTree:
 
 def like(old: PyTree, new: PyTree) -> PyTree:
     """`new` in the formats of `old`, so that a narrow loss leaves no trace in it."""
-    return jax.tree.map(
-        lambda o, n: n.astype(o.dtype) if hasattr(n, "astype") else n, old, new
-    )
+
+    def cast(o: Any, n: Any) -> Any:  # random keys outside of a trace know no astype
+        other = hasattr(n, "astype") and n.dtype != o.dtype
+        return n.astype(o.dtype) if other else n
+
+    return jax.tree.map(cast, old, new)
 
 
 def make_step(program: Program) -> Callable[[Carry, Any, Any], tuple[Carry, Outcome]]:
