@@ -130,7 +130,7 @@ def scipy_least_squares(method: str) -> Solver:
             np.asarray(x),
             partial(counted, "J"),
             method=method,
-            x_scale="jac",
+            x_scale=1.0 if method == "trf" else "jac",
             ftol=1e-12,
             xtol=1e-12,
             gtol=1e-12,

@@ -99,7 +99,8 @@ class Search:
                 p = damped_step(values, slopes, damping or 1e-300).coefficients
                 return self.by_halving(here, p @ model.basis)
             case "saddle-free":
-                p = saddle_free_step(values, slopes).coefficients
+                floor = model.flat * float(np.abs(values).max())
+                p = saddle_free_step(values, slopes, floor or None).coefficients
                 return self.by_halving(here, p @ model.basis)
             case _:
                 return self.by_trust(here, model)
@@ -150,6 +151,11 @@ class Search:
             ratio = (here.value - new.value) / predicted if new.finite else -1.0
             if ratio < 0.25:
                 self.radius, self.sigma = reach / 4, self.sigma * 4
+                if (
+                    ratio <= 1e-4
+                ):  # a σ near zero must not come back in hundreds of steps
+                    most = float(np.abs(model.values).max())
+                    self.sigma = max(self.sigma, most / max(4 * reach, 1e-300))
             elif ratio > 0.75:
                 if reach > 0.99 * self.radius:
                     self.radius *= 2
