@@ -119,6 +119,11 @@ def test_the_picture_is_written(steepest, quadratic, tmp_path):
     assert str(path) in result.out
 
 
+def test_a_part_of_the_data_is_said_to_be_biased(steepest, quadratic):
+    result = steepest("spectrum", f"{quadratic}:problem", "--examples", 16)
+    assert "on 16 of 64 training examples" in result.out and "biased" in result.out
+
+
 def test_help_has_examples(steepest):
     assert "steepest spectrum digits/mlp" in steepest("spectrum", "--help").out
 

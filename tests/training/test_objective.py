@@ -119,6 +119,7 @@ def test_numbers_without_sense_are_refused(wrong):
         objective(problem(), SGD, **wrong)
 
 
+@pytest.mark.slow
 def test_what_normalises_drops_out_and_draws_is_held_fixed():
     """A module of Flax that writes into itself, trained in half precision."""
     nnx = pytest.importorskip("flax.nnx")

@@ -15,6 +15,12 @@ from .loading import Target
 from .output import put, table, width
 
 
+PART = (
+    "On a part of the data the largest eigenvalue is biased upwards: that of the mean is "
+    "at most the mean of those of the parts. More `--examples` bring it down."
+)
+
+
 def run(
     target: Annotated[
         str,
@@ -193,6 +199,8 @@ def told(loaded: Target, made: Any, recipe: Any, found: Any, density: bool) -> s
                 ]
             )
         )
+    if made.total_examples is not None and made.examples < made.total_examples:
+        parts += ["", wrapped(PART)]
     parts += [
         "",
         *(wrapped(s) for s in (step_told(made, recipe, found), found.verdict)),
