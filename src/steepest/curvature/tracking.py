@@ -9,10 +9,10 @@ Let L be the seconds of the loop so far, S those that measurements have taken, c
 seconds of a product and k the products that a reliable answer is expected to need. The
 next measurement is due as soon as
 
-    S + k c ≤ 0.9 b L,                                                       (1)
+    S + k c ≤ 0.8 b L,                                                       (1)
 
 so that overhead S/L stays within the budget b whatever the pace of the loop: a product
-that costs a step and a half leaves room for one in 33 steps, at b = 5 %. A tenth is left
+that costs a step and a half leaves room for one in 38 steps, at b = 5 %. A fifth is left
 for what no clock here sees, a queue that was emptied and caches that were filled. The
 first measurement comes at the first call, on credit, and the loop pays it back before
 there is a second.
@@ -51,7 +51,7 @@ from .products import Params, check, check_direction
 FIRST = 12  # products of the first measurement, from a random direction
 SETTLING = 2  # calls until the loop's own programs have been compiled
 RECENT = 5  # measurements whose cost is remembered
-USED = 0.9  # of the budget
+USED = 0.8  # of the budget
 
 
 class Tracked(NamedTuple):
@@ -170,7 +170,7 @@ class Tracker:
     # -- Pieces ------------------------------------------------------------------------
 
     def _saved(self) -> float:
-        """What the budget holds: 0.9 b L − S."""
+        """What the budget holds: 0.8 b L − S."""
         return USED * self._budget * self.loop_seconds - self.seconds
 
     def _prepare(self, params: Params) -> Course:
