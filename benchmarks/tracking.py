@@ -31,7 +31,7 @@ from jax.flatten_util import ravel_pytree
 from steepest.curvature import Operator, eigenpairs, hvp, tracking
 from steepest.curvature._batch_interval import batch_interval
 from steepest.problems import make
-from steepest.training.objective import objective
+from steepest.training._objective import objective
 
 
 STEPS = {"digits/mlp": 30000, "digits/cnn": 36000, "regression/mlp": 30000}

@@ -23,7 +23,7 @@ from steepest.curvature.pictures import (
     picture_of_spectrum,
     picture_of_step,
 )
-from steepest.training.objective import Objective, objective
+from steepest.training._objective import Objective, objective
 
 
 UPDATES = 200  # of the network on digits

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
+import jax
 import pytest
 
 
@@ -23,15 +24,18 @@ def test_the_tutorial_runs():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", ["tutorials/loss-became-nan.md"])
-def test_what_a_tutorial_prints_is_what_it_says(page):
+@pytest.mark.parametrize(
+    "page", ["tutorials/loss-became-nan.md", "tutorials/canyon.md", "curvature.md"]
+)
+def test_what_a_page_prints_is_what_it_says(page):
     text = (PAGES / page).read_text("utf-8")
     test = doctest.DocTestParser().get_doctest(text, {}, page, page, 0)
     assert test.examples
     flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
     runner = doctest.DocTestRunner(optionflags=flags)
     said: list[str] = []
-    runner.run(test, out=said.append)
+    with jax.numpy_dtype_promotion("standard"):  # as a reader's session has it
+        runner.run(test, out=said.append)
     assert not runner.failures, "".join(said)
 
 

@@ -167,6 +167,6 @@ def test_ctrl_c_while_training_stops_without_an_answer(
     def interrupted(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("steepest.training.objective.fit", interrupted)
+    monkeypatch.setattr("steepest.training._objective.fit", interrupted)
     result = steepest("spectrum", f"{quadratic}:problem", "--steps", 5)
     assert (result.status, result.out) == (130, "") and "stopped" in result.err

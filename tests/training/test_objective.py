@@ -8,7 +8,7 @@ import pytest
 
 from steepest import InputError, Problem, Recipe
 from steepest.training import fit
-from steepest.training.objective import limit_of, next_update, objective
+from steepest.training._objective import limit_of, next_update, objective
 
 
 RNG = np.random.default_rng(5)

@@ -65,7 +65,7 @@ def stand(
     from dataclasses import replace
 
     from ..training import Recipe
-    from ..training.objective import EXAMPLES, objective
+    from ..training._objective import EXAMPLES, objective
 
     recipe = changed(target.recipe or Recipe(), changes)
     recipe = recipe if seed is None else replace(recipe, seed=seed)

@@ -31,7 +31,7 @@ from ..curvature.spectrum import (
     sem,
     spectral_density,
 )
-from ..training.objective import Objective
+from ..training._objective import Objective
 from ..training.recipe import Recipe
 from ..training.step import global_norm
 

@@ -20,7 +20,7 @@ from ..core.errors import InputError
 from ..curvature import eigenpairs, hessian, landscape
 from ..curvature.landscape import Line
 from ..curvature.taylor import terms
-from ..training.objective import Objective, next_update
+from ..training._objective import Objective, next_update
 from ..training.step import global_norm
 
 

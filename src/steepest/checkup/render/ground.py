@@ -25,7 +25,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ...curvature.spectrum import Density
-from ...training.objective import limit_of
+from ...training._objective import limit_of
 from ...training.record import Record
 from ..rules.trend import recipe_of
 from .axes import Axis, tick_name, ticks
