@@ -155,8 +155,7 @@ def _is_small(
         )
     if norm == 0:
         return True
-    size = float(np.abs(model.values).max() / model.units.min() ** 2)
-    limit = search.eps**0.75 * size * max(float(length(here.theta)), 1.0)
+    limit = search.eps**0.75 * model.size * max(float(length(here.theta)), 1.0)
     gain = max(search.noise(here), search.eps**1.5 * first)
     return norm <= limit and model.decrease <= gain
 

@@ -17,6 +17,7 @@ those of DAD, as in MINPACK, so that problems in unsuitable units are none.
 References
     Nocedal & Wright (2006), Numerical Optimization, §10.3.                  -- (3)
     Moré (1978), The Levenberg-Marquardt algorithm: implementation and theory. -- D
+    Ruiz (2001), A scaling algorithm to equilibrate both rows and columns norms. -- D
 """
 
 from collections.abc import Callable
@@ -55,6 +56,7 @@ class Model(NamedTuple):
     basis: Float[np.ndarray, "j n"]  # p = coefficients @ basis
     units: Float[np.ndarray, " n"]  # D
     flat: float  # the share of the largest |λ| that counts as zero
+    size: float  # of the largest curvature, in the units of the parameters
     num_products: int
 
     @property
@@ -92,18 +94,29 @@ def slope_model(loss: OnVector) -> Modeller:
 
 
 def units_of(
-    diagonal: Float[np.ndarray, " n"], last: Model | None, memory: float
+    matrix: Float[np.ndarray, "n n"], last: Model | None, memory: float
 ) -> Float[np.ndarray, " n"]:
-    """D from the diagonal of A, of which the last one is forgotten by steps only.
+    """D of a matrix, of which the last one is forgotten by steps only.
 
+    Where Aᵢᵢ is zero and its row is not, A is indefinite, and the row sets the unit: all
+    rows of DAD have entries up to 1 (Ruiz), as they do for a definite A by its diagonal.
     Where a parameter loses its curvature its unit would grow without bound, and so would
-    the next step along it: out onto a plateau.
+    the next step along it, out onto a plateau: hence the memory.
     """
-    root = np.sqrt(np.abs(diagonal))
+    S = np.abs(matrix)
+    root = np.sqrt(np.diag(S))
+    root[root == 0] = 1.0
+    for _ in range(4):
+        rows = np.sqrt((S / root[:, None] / root).max(axis=1))
+        root *= np.where(rows > 0, rows, 1.0)
+    empty = S.max(axis=1) == 0
+    most = float(root[~empty].max(initial=0.0))
+    if most == 0:
+        return np.ones_like(root)
+    root[empty] = most
     if last is not None:
         root = np.maximum(root, memory / last.units)
-    most = float(root.max())
-    return 1 / np.maximum(root, FLOOR * most) if most > 0 else np.ones_like(root)
+    return 1 / np.maximum(root, FLOOR * most)
 
 
 def _by_hessian(
@@ -116,10 +129,11 @@ def _by_hessian(
     H = np.asarray(dense_hessian(loss, theta), np.float64)
     _require_finite(H)
     H = (H + H.T) / 2
-    units = units_of(np.diag(H), last, HALF)
+    units = units_of(H, last, HALF)
     values, V = np.linalg.eigh(units[:, None] * H * units)
     basis = V.T * units
-    return Model(values, basis @ g, basis, units, FLAT, theta.size)
+    size = float(np.linalg.norm(H, 2))
+    return Model(values, basis @ g, basis, units, FLAT, size, theta.size)
 
 
 def _by_jacobian(
@@ -132,11 +146,12 @@ def _by_jacobian(
     J = np.asarray(dense_jacobian(residuals, theta), np.float64)
     _require_finite(J)
     r = np.asarray(residual_vector(residuals, theta), np.float64)
-    units = units_of(np.sum(J**2, axis=0), last, KEEP)
+    units = units_of(np.diag(np.sum(J**2, axis=0)), last, KEEP)
     U, s, Vt = np.linalg.svd(J * units, full_matrices=False)
     eps = float(jnp.finfo(theta.dtype).eps)
     flat = (max(J.shape) * eps) ** 2
-    return Model(s**2, s * (U.T @ r), Vt * units, units, flat, theta.size)
+    size = float(np.linalg.norm(J, 2)) ** 2
+    return Model(s**2, s * (U.T @ r), Vt * units, units, flat, size, theta.size)
 
 
 def _by_section(
@@ -169,7 +184,9 @@ def _section(
     found = krylov_section(product, start, SUBSPACE, key=key)
     basis = np.asarray(found.vectors, np.float64)
     units = np.ones(theta.size)
-    return Model(found.values, basis @ g, basis, units, FLAT, found.num_products)
+    size = float(np.abs(found.values).max())
+    count = found.num_products
+    return Model(found.values, basis @ g, basis, units, FLAT, size, count)
 
 
 def _by_slope(
@@ -185,7 +202,8 @@ def _by_slope(
     curvature = unit @ np.asarray(product, np.float64)
     values = np.array([curvature])
     ones = np.ones(theta.size)
-    return Model(values, np.array([size]), unit[None], ones, FLAT, 1)
+    most = float(abs(curvature))
+    return Model(values, np.array([size]), unit[None], ones, FLAT, most, 1)
 
 
 def _require_finite(A: np.ndarray) -> None:
