@@ -35,6 +35,7 @@ References
     training of deep neural networks.
 """
 
+import math
 from collections.abc import Callable
 from time import perf_counter
 from typing import Any, NamedTuple, Protocol
@@ -49,7 +50,7 @@ from .products import Params, check, check_direction
 
 
 FIRST = 12  # products of the first measurement, from a random direction
-SETTLING = 2  # calls until the loop's own programs have been compiled
+SETTLING = 2  # the call from which the loop's own programs have been compiled
 RECENT = 5  # measurements whose cost is remembered
 USED = 0.8  # of the budget
 
@@ -95,7 +96,7 @@ class Tracker:
         key: PRNGKeyArray,
     ) -> None:
         self.history: list[Tracked] = []
-        self.loop_seconds = self.seconds = self.compile_seconds = 0.0
+        self.seconds = self.compile_seconds = 0.0
         self._loss, self._args, self._options = loss, args, options
         self._budget, self._preconditioner, self._key = budget, preconditioner, key
         self._course: Course | None = None
@@ -104,7 +105,9 @@ class Tracker:
         self._wanted = FIRST  # k of (1), with the products of the trace
         self._rates: list[float] = []  # seconds a product, lately
         self._rate = self._price = 0.0  # c and k c of (1)
-        self._calls, self._left = 0, 0.0
+        self._visits, self._loop = 0, 0.0  # L until the last visit
+        self._now = self._left = 0.0  # the last call; the end of the last visit
+        self._due = -math.inf
 
     def __call__(self, step: int, params: Params) -> Tracked | None:
         """Measure, if it is due, after `step` updates; None if it is not.
@@ -113,27 +116,9 @@ class Tracker:
         parameters that are not floating-point arrays, and when the parameters change
         their structure or shapes on the way.
         """
-        entered = perf_counter()
-        self._calls += 1
-        if self._calls > SETTLING:
-            self.loop_seconds += entered - self._left
-        if self._saved() < self._price:
-            self._left = perf_counter()
-            self.seconds += self._left - entered
-            return None
-        jax.block_until_ready(params)
-        began = perf_counter()
-        if self._calls > SETTLING:
-            self.loop_seconds += began - entered
-        if self._course is None:
-            self._course = self._prepare(params)
-            self.compile_seconds = perf_counter() - began
-            began = perf_counter()
-        seen = self._measure(self._course, int(step), params, began)
-        self.history.append(seen)
-        self._left = perf_counter()
-        self.seconds += self._left - began
-        return seen
+        # Most calls end here; whatever they did more would be an overhead of its own.
+        now = self._now = perf_counter()
+        return None if now < self._due else self._visit(step, params)
 
     def __repr__(self) -> str:
         last = self.history[-1] if self.history else None
@@ -142,6 +127,12 @@ class Tracker:
             f"<tracker: {len(self.history)} measurements, overhead "
             f"{self.overhead:.1%} of {self.loop_seconds:.3g} s{found}>"
         )
+
+    @property
+    def loop_seconds(self) -> float:
+        """Seconds of the loop so far, from the call on that finds it compiled."""
+        since = self._now - self._left
+        return self._loop + since if self._visits >= SETTLING else 0.0
 
     @property
     def overhead(self) -> float:
@@ -169,9 +160,37 @@ class Tracker:
 
     # -- Pieces ------------------------------------------------------------------------
 
+    def _visit(self, step: int, params: Params) -> Tracked | None:
+        """Measure, and plan the next measurement."""
+        self._visits += 1
+        if self._visits == SETTLING:
+            self._left = self._now
+            self._plan()
+            return None
+        jax.block_until_ready(params)
+        began = perf_counter()
+        if self._visits > SETTLING:
+            self._loop += began - self._left
+        if self._course is None:
+            self._course = self._prepare(params)
+            self.compile_seconds = perf_counter() - began
+            began = perf_counter()
+        seen = self._measure(self._course, int(step), params, began)
+        self.history.append(seen)
+        self._left = self._now = perf_counter()
+        self.seconds += self._left - began
+        if self._visits > SETTLING:
+            self._plan()
+        return seen
+
+    def _plan(self) -> None:
+        """When (1) will hold."""
+        needed = (self.seconds + self._price) / (USED * self._budget)
+        self._due = self._left + needed - self._loop
+
     def _saved(self) -> float:
         """What the budget holds: 0.8 b L − S."""
-        return USED * self._budget * self.loop_seconds - self.seconds
+        return USED * self._budget * self._loop - self.seconds
 
     def _prepare(self, params: Params) -> Course:
         """Compile all programs, by one look that does not count."""
