@@ -28,8 +28,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from steepest.optimize import minimize
-from steepest.optimize._least_squares import least_squares
+from steepest.optimize import least_squares, minimize
 from steepest.problems.functions import mgh
 
 
@@ -153,15 +152,19 @@ def optimistix_solver(name: str) -> Solver:
         if problem.name not in cache:
             fun = problem.residuals if squares else problem.loss
             call = optx.least_squares if squares else optx.minimise
-            cache[problem.name] = jax.jit(
-                lambda x: call(
+
+            @jax.jit
+            def compiled(x: Any) -> tuple[Any, Any, Any]:
+                found = call(
                     lambda y, _: fun(y), solver, x, max_steps=STEPS, throw=False
                 )
-            )
-        found = cache[problem.name](x)
-        steps = int(found.stats["num_steps"])
-        claimed = bool(found.result == optx.RESULTS.successful)
-        return Run(np.asarray(found.value), claimed, steps, steps, 0, steps)
+                good = found.result == optx.RESULTS.successful
+                return found.value, good, found.stats["num_steps"]
+
+            cache[problem.name] = compiled
+        value, claimed, steps = cache[problem.name](x)
+        n = int(steps)
+        return Run(np.asarray(value), bool(claimed), n, n, 0, n)
 
     return solve
 

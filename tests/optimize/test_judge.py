@@ -8,7 +8,7 @@ import pytest
 import scipy.optimize
 
 from steepest import InputError
-from steepest.optimize._judge import judge
+from steepest.optimize import judge
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,7 @@ import pytest
 import scipy.optimize
 
 from steepest import InputError
-from steepest.optimize._least_squares import least_squares
+from steepest.optimize import least_squares
 from steepest.problems.functions import mgh
 
 

@@ -80,8 +80,7 @@ def run(
     import jax.numpy as jnp
 
     from ..core.progress import hidden
-    from ..optimize import minimize
-    from ..optimize._least_squares import least_squares
+    from ..optimize import least_squares, minimize
 
     with jax.enable_x64(True):
         at = jnp.asarray(x, float)
