@@ -34,7 +34,7 @@ from steepest.problems import make
 from steepest.training._objective import objective
 
 
-STEPS = {"digits/mlp": 30000, "digits/cnn": 36000, "regression/mlp": 30000}
+STEPS = {"digits/mlp": 36000, "digits/cnn": 40000, "regression/mlp": 30000}
 PROBE, BATCH = 256, 32
 CHUNK = 100  # updates of one loop before the other's turn
 CHECKED = 60  # measurements that are compared with full Lanczos
