@@ -59,9 +59,9 @@ def test_the_budget_is_kept_and_used_at_any_pace(monkeypatch, product, budget):
         if watch(step, STEADY) is not None:
             points += 1
             # the first is on credit; what others take was in the budget before
-            assert points == 1 or watch.overhead <= 0.7 * budget * (1 + 1e-9)
+            assert points == 1 or watch.overhead <= 0.6 * budget * (1 + 1e-9)
     assert points >= 4
-    assert budget / 2 <= watch.overhead <= budget
+    assert 0.5 * budget <= watch.overhead <= 0.6 * budget
     steps = [seen.step for seen in watch.history]
     products = sum(seen.num_products for seen in watch.history)
     assert steps == sorted(set(steps)) and steps[0] == 0
@@ -69,15 +69,15 @@ def test_the_budget_is_kept_and_used_at_any_pace(monkeypatch, product, budget):
     assert watch.loop_seconds == pytest.approx(step + 1 - tracking.SETTLING)
 
 
-def test_a_product_of_a_step_and_a_half_comes_once_in_forty_three_steps(monkeypatch):
+def test_a_product_of_a_step_and_a_half_comes_once_in_fifty_steps(monkeypatch):
     clock = Clock(monkeypatch, 1.5)
     watch = tracking.tracker(loss, key=KEY)
     for step in range(3000):
         clock.now += 1.0
         watch(step, STEADY)
     products = sum(seen.num_products for seen in watch.history)
-    # 1.5 / (0.7 · 0.05) = 42.9, and what is still being saved for the next point
-    assert 42 <= 3000 / products <= 49
+    # 1.5 / (0.6 · 0.05) = 50, and what is still being saved for the next point
+    assert 50 <= 3000 / products <= 56
 
 
 def test_a_slow_loop_is_measured_at_every_step(monkeypatch):

@@ -9,13 +9,13 @@ Let L be the seconds of the loop so far, S those that measurements have taken, c
 seconds of a product and k the products that a reliable answer is expected to need. The
 next measurement is due as soon as
 
-    S + k c ≤ 0.7 b L,                                                       (1)
+    S + k c ≤ 0.6 b L,                                                       (1)
 
 so that overhead S/L stays within the budget b whatever the pace of the loop: a product
-that costs a step and a half leaves room for one in 43 steps, at b = 5 %. The rest is left
-for what no clock here sees, a queue that was emptied and caches that were filled. The
-first measurement comes at the first call, on credit, and the loop pays it back before
-there is a second.
+that costs a step and a half leaves room for one in 50 steps, at b = 5 %. The rest is left
+for what no clock here sees: a queue that was emptied, caches and threads that were put to
+other use. On a small network that was half as much again as the measurement. The first
+comes at the first call, on credit, and the loop pays it back before there is a second.
 L runs on the tracker's own clock, between its calls; it waits for the parameters only
 when it measures, and that wait is the loop's. Compilation is counted apart.
 
@@ -52,7 +52,7 @@ from .products import Params, check, check_direction
 FIRST = 12  # products of the first measurement, from a random direction
 SETTLING = 2  # the call from which the loop's own programs have been compiled
 RECENT = 5  # measurements whose cost is remembered
-USED = 0.7  # of the budget
+USED = 0.6  # of the budget
 
 
 class Tracked(NamedTuple):
@@ -189,7 +189,7 @@ class Tracker:
         self._due = self._left + needed - self._loop
 
     def _saved(self) -> float:
-        """What the budget holds: 0.7 b L − S."""
+        """What the budget holds: 0.6 b L − S."""
         return USED * self._budget * self._loop - self.seconds
 
     def _prepare(self, params: Params) -> Course:
