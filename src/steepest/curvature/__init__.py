@@ -1,10 +1,12 @@
 """Curvature of a loss: what second derivatives say about the next step."""
 
 from . import (
+    derivatives as derivatives,
     landscape as landscape,
     limits as limits,
     pictures as pictures,
     spectrum as spectrum,
+    subspace as subspace,
     taylor as taylor,
     tracking as tracking,
 )

@@ -9,7 +9,7 @@ from . import (
     transforms as transforms,
 )
 from ._book import book
-from ._judge import judge
+from ._judge import Judged, judge
 from ._least_squares import least_squares
 from ._minimize import Minimized, minimize
 from ._range_test import RangeTest, range_test
@@ -19,6 +19,7 @@ from .wolfe import WolfeStep, strong_wolfe
 
 __all__ = [
     "Direction",
+    "Judged",
     "Minimized",
     "RangeTest",
     "WolfeStep",
