@@ -18,12 +18,11 @@ qᵢ = vᵀH_{Bᵢ}v of the k others and the λᵢ = λ_max(H_{Bᵢ}) of all
 
 where t is Student's quantile of 1 − (1 − confidence)/2 for each side.
 
-Proved are (1) and (2), for any m, B and v, however badly v was computed; to each λᵢ its
-residual is added, within which its Ritz value has an eigenvalue above. Asymptotic are the
-two t-bounds of means in (3): exact for normal q and λ, and otherwise right as m grows.
-The union of both sides needs no independence between them. A batch that Lanczos left
-with the wrong eigenvalue is the one thing that neither covers; its start is the pooled
-eigenvector, so that it can only be one that lies above.
+Proved are (1) and (2), for any m, B and v, however badly v was computed. Asymptotic are
+the two t-bounds of means in (3): exact for normal q and λ, and otherwise right as m
+grows. The union of both sides needs no independence between them. To each λᵢ its residual
+is added, the distance within which a batch has an eigenvalue of that Ritz value; that it
+is the batch's largest follows only with probability, from the random part of the start.
 
 The interval is not centred, and does not shrink to a point with more batches of one
 size: the bias in (1) stays, about as 1/B once examples outnumber the eigenvector's noise.
