@@ -28,8 +28,7 @@ import numpy as np
 import optax
 from jax.flatten_util import ravel_pytree
 
-from steepest.curvature import Operator, eigenpairs, hvp, tracking
-from steepest.curvature._batch_interval import batch_interval
+from steepest.curvature import Operator, batch_interval, eigenpairs, hvp, tracking
 from steepest.problems import make
 from steepest.training._objective import objective
 

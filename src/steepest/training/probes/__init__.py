@@ -9,7 +9,7 @@ from ._probe import (
 from .activations import ACTIVATIONS as ACTIVATIONS
 from .evaluation import EVALUATION as EVALUATION
 from .norms import NORMS as NORMS
-from .sharpness import SHARPNESS as SHARPNESS
+from .sharpness import SHARPNESS as SHARPNESS, sharpness_probe as sharpness_probe
 
 
 STANDARD = (NORMS, EVALUATION, ACTIVATIONS, SHARPNESS)
