@@ -72,3 +72,25 @@ def test_inputs_normalised_once():
     np.testing.assert_allclose(problem.data[0], X, rtol=1e-6)
     np.testing.assert_array_equal(problem.data[1], Y)
     np.testing.assert_allclose(problem.validation[0], X, rtol=1e-6)
+
+
+def test_whitened_inputs_have_the_covariance_of_noise_and_held_out_data_go_along():
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((500, 3)) @ rng.standard_normal((3, 3)) + 4.0
+    x = x.astype(np.float32)
+    y = np.zeros(500, np.int32)
+    given = Problem({"w": jnp.ones((3, 2))}, naive, (x, y), (x[:7], y[:7]))
+    problem, _ = treat(Prescription("", treatment="whitened inputs"), given, Recipe())
+    white = problem.data[0]
+    # float32 inputs
+    np.testing.assert_allclose(np.cov(white.T), np.eye(3), atol=1e-4)
+    np.testing.assert_allclose(white.mean(axis=0), 0, atol=1e-5)
+    np.testing.assert_array_equal(problem.validation[0], white[:7])
+    assert white.dtype == np.float32
+
+
+def test_pictures_are_not_whitened():
+    x = np.zeros((6, 2, 2), np.float32)
+    given = Problem({"w": jnp.ones((2, 2))}, naive, (x, Y))
+    with pytest.raises(InputError, match="more than one axis"):
+        treat(Prescription("", treatment="whitened inputs"), given, Recipe())

@@ -31,6 +31,8 @@ SCALARS = (
     "loss",
     "gradient_norm",
     "learning_rate",
+    "optimizer_count",
+    "optimizer_momentum_norm",
     *(f"{held}.{x}" for held in ("train", "validation") for x in ("loss", "accuracy")),
 )
 

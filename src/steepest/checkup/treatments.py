@@ -13,6 +13,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import PyTree
 
 from ..core import pytree
@@ -98,8 +99,38 @@ def normalised_once(problem: Problem, recipe: Recipe) -> tuple[Problem, Recipe]:
     return replace(problem, data=data, validation=held_out), recipe
 
 
+def whitened_inputs(problem: Problem, recipe: Recipe) -> tuple[Problem, Recipe]:
+    """Inputs without what they have in common: (x − μ) C^{-1/2}, of the training data.
+
+    C is their covariance, whose least eigenvalues are taken for 10⁻¹⁰ of the largest.
+    """
+    if not is_arrays(problem.data) or not isinstance(problem.data, tuple):
+        raise InputError("The inputs are not the first of a pair of arrays.")
+    x = np.asarray(problem.data[0], np.float64)
+    if x.ndim != 2:
+        raise InputError("Inputs of more than one axis an example are not whitened.")
+    mean = x.mean(axis=0)
+    values, vectors = np.linalg.eigh(np.atleast_2d(np.cov(x.T)))
+    if not values[-1] > 0:
+        raise InputError("The inputs do not vary, so there is nothing to whiten.")
+    scale = 1 / np.sqrt(np.maximum(values, 1e-10 * values[-1]))
+    whiten = (vectors * scale) @ vectors.T
+
+    def changed(source: Any) -> Any:
+        if source is None or not is_arrays(source):
+            return source
+        given = np.asarray(source[0])
+        dtype = given.dtype if jnp.issubdtype(given.dtype, jnp.floating) else np.float32
+        white = (given.astype(np.float64) - mean) @ whiten
+        return (white.astype(dtype), *source[1:])
+
+    data, held_out = changed(problem.data), changed(problem.validation)
+    return replace(problem, data=data, validation=held_out), recipe
+
+
 TREATMENTS: dict[str, Treatment] = {
     "stable loss": stable_loss,
     "wide parameters": wide_parameters,
     "normalised once": normalised_once,
+    "whitened inputs": whitened_inputs,
 }

@@ -155,7 +155,9 @@ def test_a_ravine_is_read_off_the_curvature_along_the_gradient():
 
 def test_a_ravine_is_read_off_the_inputs_too():
     record = place(slow(), 0.1, 0.0, 10.0, "moving", inputs=[10.0, 1e-3])
-    assert found("OPT009", record).evidence[0].observed == pytest.approx(1e4)
+    finding = found("OPT009", record)
+    assert finding.evidence[0].observed == pytest.approx(1e4)
+    assert finding.prescription.treatment == "whitened inputs"
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ def test_a_batch_far_below_the_noise_scale_is_found_where_the_loss_is_shaken():
     assert finding.evidence[0].observed == pytest.approx(1 / 100)
     assert finding.evidence[1].observed == pytest.approx(0.5, rel=0.05)
     assert finding.prescription.recipe["batch_size"] == 32
+    assert finding.prescription.recipe["steps"] == 400  # as many updates as before
 
 
 @pytest.mark.parametrize(

@@ -49,9 +49,10 @@ from ...curvature.spectrum import Density
 from ...optimize.noise import COUPLED, Deviations, noise_of_deviations
 from ...training import Record
 from ...training.batches import examples_in
+from ...training.probes import Context
 from ...training.probes.keeping import End
 from ...training.problem import split
-from ...training.step import Carry, loss_of
+from ...training.step import Carry, Program, loss_of
 from ._note import note
 
 
@@ -141,7 +142,7 @@ def plan(end: End, record: Record, seconds: float) -> tuple[int, int]:
 def look_at(end: End, probes: int, steps: int) -> Look:
     """Take all measurements, with three small programs and the iteration on the host."""
     context, carry = end.context, end.snapshot.carry
-    program, batch, key = context.program, context.batch, context.key
+    program, batch, key = wide(context), context.batch, context.key
     leaves = jax.tree.leaves(carry.params)
     if not all(jnp.issubdtype(x.dtype, jnp.floating) for x in leaves):
         raise InputError("the Hessian of complex parameters is not taken")
@@ -211,6 +212,11 @@ def look_at(end: End, probes: int, steps: int) -> Look:
         section,
         alone,
     )
+
+
+def wide(context: Context) -> Program:
+    """The program in float32: products with H in a narrower format have two digits."""
+    return context.program._replace(precision="float32")
 
 
 def krylov(
@@ -324,7 +330,7 @@ def kind_of(end: End, facts: dict[str, Any]) -> tuple[str, str]:
             f"no curvature below {low:.3g} was seen, which so few products do not prove."
         )
     context = end.context
-    batch, key, program = context.batch, context.key, context.program
+    batch, key, program = context.batch, context.key, wide(context)
 
     def at(params: PyTree) -> Array:
         return loss_of(program, params, carry.rest, carry.state, batch, key)[0]

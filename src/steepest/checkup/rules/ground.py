@@ -45,6 +45,7 @@ from .trend import (
 
 Place = Literal["moving", "saddle", "minimum", "flat"]
 ADAPTIVE = ("adam", "adamw", "rmsprop", "adagrad", "lion")
+INPUTS = "largest second moment of the inputs ÷ the median"
 NEGATIVE = 0.1  # ρ of (2)
 
 
@@ -173,9 +174,7 @@ def ravine(record: Record, limits: Limits) -> Finding | None:
     ratios = {"largest curvature ÷ that along the gradient": high / along}
     inputs = facts.get("curvature.inputs")
     if inputs is not None and inputs[1] > 0:
-        ratios["largest second moment of the inputs ÷ the median"] = (
-            inputs[0] / inputs[1]
-        )
+        ratios[INPUTS] = inputs[0] / inputs[1]
     which = max(ratios, key=lambda name: ratios[name])
     kappa = float(ratios[which])
     updates = int(record.meta.get("steps", len(record["loss"].step)))
@@ -198,14 +197,18 @@ def ravine(record: Record, limits: Limits) -> Finding | None:
             "The steepest direction sets the step size, η < 2/λ_max, and an error along "
             "curvature λ then needs some λ_max/λ updates to be gone. Where that is more "
             "than the run has, the loss stays high however long the steps. Inputs that "
-            "vary together, or on unlike scales, make such a ravine; a step size for "
-            "each parameter goes along it."
+            "vary together, or on unlike scales, make such a ravine. A step size for each "
+            "parameter goes along one that follows the axes, and whitening removes any."
         ),
         reference="DL §4.3.1, §8.2.1, §8.5",
         cause="Correlated inputs, unlike scales, or units of unlike sensitivity.",
         prescription=Prescription(
-            "Remove what the inputs have in common (standardise, then whiten them), or "
-            "train with Adam at 3e-3.",
+            "Take out what the inputs have in common: whiten them.",
+            treatment="whitened inputs",
+        )
+        if which == INPUTS
+        else Prescription(
+            "Standardise the inputs, and train with Adam at 3e-3.",
             recipe={"optimizer": "adam", "learning_rate": 3e-3},
         ),
         confidence=0.75,

@@ -47,7 +47,7 @@ def too_noisy(record: Record, limits: Limits) -> Finding | None:
     height = swing / max(abs(float(np.mean(late))), 1e-30)
     if height < limits["swing"] or swing < 2 * max(fallen, 0.0):
         return None
-    new = suggested(low, batch)
+    new, updates = suggested(low, batch), int(record.meta.get("steps", 0))
     return Finding(
         rule="OPT010",
         severity=Severity.MEDIUM,
@@ -77,8 +77,10 @@ def too_noisy(record: Record, limits: Limits) -> Finding | None:
         reference="DL §8.1.3, §8.3.1; McCandlish et al. (2018)",
         cause="A batch size too small for the step size.",
         prescription=Prescription(
-            f"Set the batch size to {new}, and let the learning rate decay to zero.",
-            recipe={"batch_size": new, "schedule": "cosine"},
+            f"Set the batch size to {new}, for as many updates, and let the learning "
+            "rate decay to zero.",
+            recipe={"batch_size": new, "schedule": "cosine"}
+            | ({"steps": updates} if updates else {}),
         ),
         confidence=0.75,
         refutation=f"Batches of {new}, if the loss moves as much as before.",

@@ -386,7 +386,7 @@ RULES: tuple[Rule, ...] = (
         title="Adam's constants do not suit its gradients",
         severity=Severity.HIGH,
         judge=adam_constants,
-        needs=("loss", "optimizer.small_roots|optimizer.root|loss"),
+        needs=("loss",),
         limits={"share": 0.5, "beta2": 0.98, "spike": 0.5, "decay": 10.0},
         doc=(
             "`share` of the √v̂ that are not zero below 10 ε, and their middle below ε, "
