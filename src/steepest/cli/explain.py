@@ -41,7 +41,8 @@ def explained(rule: Any, rules: dict[str, Any]) -> str:  # of `Rule`s by id
         return "; ".join(f"{i} {rules[i].title}" for i in ids if i in rules)
 
     causes = [other.id for other in rules.values() if rule.id in other.explains]
-    rows = [("needs", ", ".join(rule.needs) or "nothing but the run")]
+    needs = [name.replace("|", " or ") for name in rule.needs]
+    rows = [("needs", ", ".join(needs) or "nothing but the run")]
     rows += [(f"limit {rule.id}.{k}", f"{v:g}") for k, v in rule.limits.items()]
     rows += [("can cause", names(rule.explains)), ("can follow from", names(causes))]
     doc = "\n\n".join(
