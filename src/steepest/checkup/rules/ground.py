@@ -102,6 +102,9 @@ def saddle(record: Record, limits: Limits) -> Finding | None:
         return None
     if not stands_still(record, limits["gain"]):
         return None
+    gone = "is gone"
+    if record.facts["curvature.kind"] == "moving":
+        gone = "is no larger than the noise of the examples"
     adaptive = recipe_of(record).get("optimizer") in ADAPTIVE
     change = (
         {"learning_rate": 10 * learning_rate(record)}
@@ -112,8 +115,8 @@ def saddle(record: Record, limits: Limits) -> Finding | None:
         rule="OPT008",
         severity=Severity.HIGH,
         claim=(
-            f"The run stands on a saddle: its loss is {f.last:.3g}, the gradient is "
-            f"gone, and along one direction the curvature is {ground.lowest:.3g}."
+            f"The run stands on a saddle: its loss is {f.last:.3g}, the gradient {gone}, "
+            f"and along one direction the curvature is {ground.lowest:.3g}."
         ),
         evidence=(
             Evidence(
