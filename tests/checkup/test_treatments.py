@@ -34,6 +34,7 @@ def test_fields_of_the_recipe_are_replaced():
     assert recipe == Recipe(epochs=3)
 
 
+@pytest.mark.slow
 def test_a_stable_loss_is_finite_where_the_naive_one_is_not():
     problem, _ = treat(Prescription("", treatment="stable loss"), PROBLEM, Recipe())
     far = {"w": 1000 * jnp.eye(2)}

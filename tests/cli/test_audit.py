@@ -112,6 +112,7 @@ class TestVerb:
         assert result.status == 1, result
         assert "exp" in result.out and "losses.py:5" in result.out
 
+    @pytest.mark.slow
     def test_the_stable_loss_is_clean_with_status_0(self, steepest, losses):
         spec = "float32[4] in [50, 60]"
         result = steepest("audit", f"{losses}:stable", "--spec", spec)

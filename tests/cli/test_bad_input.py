@@ -241,6 +241,7 @@ def test_a_program_that_cannot_be_trained(refused, program, fault):
     assert said in refused("check", f"{program(more)}:problem")
 
 
+@pytest.mark.slow
 def test_a_batch_source_that_fails_is_told_by_line(refused, program):
     more = """
         def batches():

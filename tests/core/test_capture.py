@@ -234,6 +234,7 @@ class Normalised(nnx.Module):
         return nnx.relu(self.layer(self.batch(self.conv(x))))
 
 
+@pytest.mark.slow
 def test_an_nnx_model_shows_its_normalised_values_and_one_relu():
     image = jax.random.normal(jax.random.key(0), (2, 6, 6, 1))
     model = Normalised(nnx.Rngs(0))

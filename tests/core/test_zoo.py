@@ -493,6 +493,7 @@ def identity(f, unseen=None):
     return evaluated
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ZOO)
 def test_the_identity_interpretation_is_the_program_to_the_bit(name):
     f, args = arrays_only(name)

@@ -55,6 +55,7 @@ def test_both_ends_of_a_known_spectrum_are_found(name):
     bound(found, truth)
 
 
+@pytest.mark.slow
 def test_the_largest_ten_agree_with_arpack():
     truth = np.r_[np.linspace(-2, 2, 480), 3.0 + np.arange(20)]
     operator = matrix(truth)
@@ -93,6 +94,7 @@ def test_restarts_bound_the_basis_and_still_converge(monkeypatch):
     assert found.num_products > 20
 
 
+@pytest.mark.slow
 def test_eigenvalues_inside_of_a_small_spectrum_are_found_or_flagged():
     truth = np.linspace(1, 100, 100)
     found = eigenpairs(matrix(truth), 3, 50.2, key=KEY)
@@ -112,6 +114,7 @@ def test_too_few_products_are_said_and_the_residual_still_holds():
     assert found.values[0] <= 1000  # a Ritz value never passes the end
 
 
+@pytest.mark.slow
 def test_the_hidden_part_covers_what_was_missed():
     """The outermost eigenvalue exceeds the Ritz value by at most `beyond`, in all of
     40 random starts (the chance that one fails is 4 %)."""

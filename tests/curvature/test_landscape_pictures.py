@@ -97,6 +97,7 @@ def test_pictures_are_xml_without_nan_and_equal_twice(name):
     assert not re.search(r"(fill|stroke): ?#(000000|ffffff)", svg)
 
 
+@pytest.mark.slow
 def test_pictures_say_what_they_show():
     assert "barrier 0.25" in words(PICTURES["a line between models"]())
     assert "no finite loss" in words(PICTURES["a line without a finite loss"]())

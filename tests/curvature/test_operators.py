@@ -87,6 +87,7 @@ def directions(params, count=2):
     return vs, [unravel(jnp.asarray(v)) for v in vs]
 
 
+@pytest.mark.slow
 def test_the_directional_derivative_is_the_inner_product_with_the_gradient(params):
     (v,), (tree,) = directions(params, 1)
     fun, theta = flat(loss, params)
@@ -99,6 +100,7 @@ def test_the_directional_derivative_is_the_inner_product_with_the_gradient(param
     np.testing.assert_allclose((moved[0] - moved[1]) / (2 * h), expected, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_products_and_quadratic_forms_are_those_of_the_dense_hessian(params):
     H, operator = dense_hessian(params), hessian(loss, params)
     np.testing.assert_allclose(operator.dense(), H, rtol=TIGHT, atol=TIGHT)
@@ -113,6 +115,7 @@ def test_products_and_quadratic_forms_are_those_of_the_dense_hessian(params):
             np.testing.assert_allclose(form, v @ H @ v, rtol=TIGHT)
 
 
+@pytest.mark.slow
 def test_the_gauss_newton_matrix_is_built_from_the_jacobian(params):
     J = dense_jacobian(params)
     z = logits(params)
@@ -130,6 +133,7 @@ def test_the_gauss_newton_matrix_is_built_from_the_jacobian(params):
     )
 
 
+@pytest.mark.slow
 def test_the_gauss_newton_matrix_of_a_linear_model_is_its_hessian():
     w = jnp.asarray(RNG.normal(size=(3, 4)))
     outputs = lambda w: jnp.asarray(X) @ w
@@ -149,6 +153,7 @@ def test_the_true_fisher_of_a_softmax_is_its_gauss_newton_matrix(params):
     np.testing.assert_allclose(true, G, rtol=TIGHT, atol=TIGHT)
 
 
+@pytest.mark.slow
 def test_the_empirical_fisher_is_the_mean_of_outer_products_of_gradients(params):
     one = lambda p, x, y: nll(logits(p, x[None])[0], y)
     per_example = jax.vmap(jax.grad(one), (None, 0, 0))
@@ -186,6 +191,7 @@ inverse_square.defvjp(
 )
 
 
+@pytest.mark.slow
 def test_rules_written_for_reverse_mode_alone_are_passed_through(params):
     def outputs(p):
         h = by_hand(jnp.asarray(X) @ p["hidden"]["w"] + p["hidden"]["b"][None])
@@ -235,6 +241,7 @@ def test_the_gauss_newton_matrix_of_a_data_set_is_that_of_one_batch(params):
     np.testing.assert_allclose(operator.dense(), whole, rtol=TIGHT, atol=TIGHT)
 
 
+@pytest.mark.slow
 def test_blocks_are_sections_whose_traces_add_up_and_whose_spectra_interlace(params):
     H = dense_hessian(params)
     parts = blocks(hessian(loss, params))

@@ -97,6 +97,7 @@ def test_as_many_probes_as_parameters_are_exact():
     np.testing.assert_allclose(each.value, np.diag(A), rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_a_condition_number_says_what_kind_of_matrix_it_is_of():
     found = condition_number(operator(SPECTRUM), key=KEY)
     np.testing.assert_allclose(found.value, 5000, rtol=1e-10)
@@ -109,6 +110,7 @@ def test_a_condition_number_says_what_kind_of_matrix_it_is_of():
     assert both.indefinite and "indefinite" in str(both)
 
 
+@pytest.mark.slow
 def test_a_short_search_gives_a_lower_bound_of_the_condition_number():
     for sign in (1, -1):
         spectrum = np.r_[sign * 0.05, SPECTRUM[20:]]

@@ -58,6 +58,7 @@ def test_the_stable_form_is_suggested(found):
     assert "logsumexp" in found.defects[0].suggestion
 
 
+@pytest.mark.slow
 def test_a_sound_program_is_acquitted_by_its_ranges():
     result = audit(lambda z: jax.nn.log_softmax(z)[0], LOGITS)
     assert result.candidates == 0 and not result.confirmed

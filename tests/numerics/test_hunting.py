@@ -45,6 +45,7 @@ def test_a_right_loss_explodes(loss):
     assert "as it should" in str(seen)
 
 
+@pytest.mark.slow
 def test_cross_entropy_of_probabilities_gets_stuck():
     seen = hunting.raise_step_size(from_probabilities, W, X, Y)
     assert seen.verdict == "stuck" and seen.suspicious

@@ -210,6 +210,7 @@ def attention(w, mask):
     return jnp.sum(jax.nn.softmax(scores) ** 2)
 
 
+@pytest.mark.slow
 def test_a_mask_of_infinities_is_not_blamed_in_the_gradient_either():
     w, causal = jnp.array([1.0, -2.0, 0.5]), jnp.tri(3, dtype=bool)
     assert locate_in_loss(attention, w, causal) is None

@@ -21,6 +21,7 @@ def cases():
     return [c if c.id in FEW else pytest.param(c, marks=pytest.mark.slow) for c in ALL]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", cases(), ids=lambda c: c.id)
 def test_the_operation_at_fault_is_blamed(case):
     seen = shadow(program(case))(*map(jnp.asarray, case.witness))

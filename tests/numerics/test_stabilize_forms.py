@@ -174,6 +174,7 @@ def units(name, found, steep=False):
 LIMIT = 12
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FORMS)
 def test_a_form_has_the_digits_that_its_inputs_have(name):
     fun, values = FORMS[name]

@@ -205,6 +205,7 @@ def first_moment(beta):
 LAST = jax.tree.map(np.asarray, GRADS[-1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "tx, numerator, constants",
     [
@@ -323,6 +324,7 @@ def quadratic(params):
     return 0.5 * v @ jnp.asarray(H, v.dtype) @ v
 
 
+@pytest.mark.slow
 def test_what_the_steps_see_is_the_scaled_hessian():
     params = {"x": jnp.ones(2), "y": jnp.ones((2, 2))}
     scale = np.geomspace(0.1, 10, 6).astype(np.float32)
@@ -342,6 +344,7 @@ def test_what_the_steps_see_is_the_scaled_hessian():
     assert "beyond the limit 38" in str(found)
 
 
+@pytest.mark.slow
 def test_the_ratio_tells_stable_steps_from_unstable_ones():
     scale = jnp.asarray(np.geomspace(0.1, 10, 6), jnp.float32)
     at = jnp.ones(6)

@@ -28,6 +28,7 @@ def leaves(tree):
     return [np.asarray(x) for x in jax.tree.leaves(tree)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "ours, theirs",
     [(clip_by_norm, optax.clip_by_global_norm), (clip_by_value, optax.clip)],

@@ -98,6 +98,7 @@ def test_a_saddle_of_the_squares_is_left():
     assert found.success and found.num_escapes == 1
 
 
+@pytest.mark.slow
 def test_many_parameters_go_by_products():
     scale = jnp.linspace(1, 3, 300)
     found = least_squares(lambda x: scale * (x + 0.1 * x**2) - 1, jnp.zeros(300))

@@ -102,6 +102,7 @@ def test_a_search_that_is_cut_short_is_no_success():
     assert found.verdict.kind == "not critical" and "spent" in found.reason
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["trust-region", "cubic"])
 def test_large_problems_are_solved_in_a_krylov_space(method):
     scale = jnp.linspace(1, 50, 300)

@@ -156,6 +156,7 @@ def normalised(params, batch):
     return jnp.mean((h @ params["v"] - batch["y"]) ** 2)
 
 
+@pytest.mark.slow
 def test_a_loss_that_couples_its_examples_is_measured_in_batches():
     data = regression(7, 640)
     params = {"w": jnp.ones(3), "v": jnp.ones(3)}

@@ -116,6 +116,7 @@ def test_a_zero_gradient_has_no_direction(name):
     assert found.slope == 0
 
 
+@pytest.mark.slow
 def test_dtypes_are_kept_and_may_differ_between_leaves():
     g = {"a": jnp.ones(3, jnp.bfloat16), "b": jnp.full((1,), 2.0, jnp.float32)}
     for norm in ("l2", "l1", "linf", jax.tree.map(jnp.ones_like, g)):

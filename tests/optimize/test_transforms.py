@@ -81,6 +81,7 @@ CHAINS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CHAINS)
 def test_the_loss_falls_monotonically_to_the_least_value(name):
     _, values = run(CHAINS[name], 150)
@@ -89,6 +90,7 @@ def test_the_loss_falls_monotonically_to_the_least_value(name):
     np.testing.assert_allclose(values[-1], LEAST, rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_with_the_inverse_of_the_curvature_the_loss_falls_where_curvature_does():
     # a logistic loss is curved most at 0; from afar, where it is flat, 1/λ overshoots
     tx = optax.chain(DOWN, scale_by_inverse_curvature(key=KEY, every=5, num_products=4))
@@ -120,6 +122,7 @@ def first_size(tx):
     return flat[0]
 
 
+@pytest.mark.slow
 def test_each_transformation_takes_the_step_of_its_function():
     value, grad, d = gradient_and_direction(PARAMS)
     functions = jax.jit(
@@ -141,6 +144,7 @@ def test_each_transformation_takes_the_step_of_its_function():
         np.testing.assert_allclose(first_size(tx), size, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_inverse_of_the_curvature_is_that_of_the_dense_hessian():
     tx = scale_by_inverse_curvature(key=KEY, every=3, num_products=5)
     flat, unravel = jax.flatten_util.ravel_pytree(PARAMS)
@@ -148,6 +152,7 @@ def test_the_inverse_of_the_curvature_is_that_of_the_dense_hessian():
     np.testing.assert_allclose(first_size(tx), 1 / np.linalg.eigvalsh(H)[-1], rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_an_estimate_is_kept_until_the_next_is_due_and_warms_it():
     tx = scale_by_inverse_curvature(key=KEY, every=3, num_products=2)
     state, params, sizes = tx.init(ZERO), ZERO, []
@@ -165,6 +170,7 @@ def test_an_estimate_is_kept_until_the_next_is_due_and_warms_it():
     np.testing.assert_allclose(sizes[6], 1 / np.linalg.eigvalsh(H)[-1], rtol=5e-2)
 
 
+@pytest.mark.slow
 def test_without_positive_curvature_the_size_stays_what_it_was():
     tx = scale_by_inverse_curvature(key=KEY, every=1)
     params = jnp.array([1.0, -2.0])
@@ -207,6 +213,7 @@ def test_a_search_that_fails_makes_no_update_and_the_next_begins_afresh():
     assert state.success and state.size == 0.5
 
 
+@pytest.mark.slow
 def test_optax_finds_value_and_gradient_in_the_state_of_the_wolfe_rule():
     tx = optax.chain(DOWN, scale_by_line_search("wolfe"))
     state, params = tx.init(PARAMS), PARAMS

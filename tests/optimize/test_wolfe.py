@@ -160,6 +160,7 @@ def test_the_scale_of_the_loss_and_of_the_first_trial_hardly_matters():
     np.testing.assert_allclose(found.size, exact, rtol=0.1 + 1e-5)
 
 
+@pytest.mark.slow
 def test_what_is_returned_belongs_to_the_returned_size():
     params = {"a": jnp.array([-1.2]), "b": jnp.array(1.0)}
     loss = lambda p: 100 * (p["b"] - p["a"][0] ** 2) ** 2 + (1 - p["a"][0]) ** 2

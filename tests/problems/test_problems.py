@@ -61,6 +61,7 @@ def test_there_are_six_on_real_data_each_in_two_sick_variants_or_more():
     assert set(names()) == {*HEALTHY, *(f"{base}/{fault}" for base, fault in SICK)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", names())
 def test_every_problem_can_be_trained_and_begins_at_a_finite_loss(name):
     case = once(name)
@@ -219,6 +220,7 @@ def test_what_is_cut_off_has_no_gradient():
 # -- At random ---------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(6))
 def test_a_draw_is_decided_by_its_seed_and_its_twin_is_healthy(seed):
     first, again, twin = draw(seed), draw(seed), draw(seed, None)

@@ -284,6 +284,7 @@ def test_a_real_ctrl_c_leaves_a_record_and_a_checkpoint(tmp_path):
     assert _newest(tmp_path / "run") == f"step-{int(steps):09d}.npz"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change",
     [

@@ -32,6 +32,7 @@ def test_two_runs_with_one_seed_agree_bit_for_bit(problem):
     assert_same_series(first.record, second.record)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
 @pytest.mark.parametrize("accumulate", [1, 3])
 def test_grouping_updates_into_calls_changes_nothing(problem, precision, accumulate):
@@ -91,6 +92,7 @@ def test_a_long_run_chooses_how_many_updates_a_call_makes(problem):
     assert_bitwise_equal(fitted.model, alone.model)
 
 
+@pytest.mark.slow
 def test_the_run_is_that_of_a_hand_written_loop():
     """The oracle is Optax alone, on the batches that the order gives."""
     from steepest.training.batches import Order
@@ -279,6 +281,7 @@ def test_a_probe_that_cannot_be_prepared_does_not_cost_the_run(problem):
     assert record.missing["probe unfit"] == "ValueError: not for this model"
 
 
+@pytest.mark.slow
 def test_probes_change_nothing(problem):
     recipe = Recipe(steps=60)
     looked, _ = fit(problem, recipe)

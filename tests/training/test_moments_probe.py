@@ -32,6 +32,7 @@ def trained(recipe, **more):
     return record, kept.snapshot.carry
 
 
+@pytest.mark.slow
 def test_adam_counts_its_updates_and_its_small_roots_leave_out_what_has_no_gradient():
     recipe = Recipe(learning_rate=0.01, epsilon=0.3, batch_size=64, steps=50)
     record, carry = trained(recipe, dead=5)

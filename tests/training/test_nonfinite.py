@@ -57,6 +57,7 @@ def test_a_gradient_that_is_not_finite_while_the_loss_is():
     assert float(fitted.model["w"]) == 0.0
 
 
+@pytest.mark.slow
 def test_the_good_state_is_that_of_a_run_that_stops_there():
     x, y = regression()
 

@@ -67,12 +67,14 @@ def test_every_optimiser_is_that_of_optax(name):
     assert_close(walk(optimiser(recipe, STEPS)), walk(PEERS[name]))
 
 
+@pytest.mark.slow
 def test_clipping_is_by_the_global_norm():
     recipe = Recipe("sgd", RATE, clip_norm=0.5)
     peer = optax.chain(optax.clip_by_global_norm(0.5), optax.sgd(RATE))
     assert_close(walk(optimiser(recipe, STEPS), scale=9.0), walk(peer, scale=9.0))
 
 
+@pytest.mark.slow
 def test_the_recorded_norm_is_that_before_clipping():
     problem = Problem(network(), squared, regression())
     free, clipped = (
@@ -84,6 +86,7 @@ def test_the_recorded_norm_is_that_before_clipping():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["sgd", "adam", "momentum"])
 def test_decay_is_decoupled_and_leaves_biases_alone(name):
     """With zero gradients what is left is W ← (1 − ηλ) W, and b ← b."""
@@ -108,6 +111,7 @@ def test_warm_up_and_cosine_are_optax_s():
         np.testing.assert_allclose(mine(step), peer(step), rtol=1e-6, atol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("schedule", ["constant", "cosine", "linear"])
 @pytest.mark.parametrize("warmup", [0, 7])
 def test_the_recorded_rates_are_those_of_the_schedule(schedule, warmup):

@@ -150,6 +150,7 @@ def test_ragged_batches_train_but_cannot_be_accumulated():
         fit(problem, Recipe(steps=6, accumulate=2), probes=())
 
 
+@pytest.mark.slow
 def test_a_real_torch_loader():
     torch = pytest.importorskip("torch")
     from torch.utils.data import DataLoader, TensorDataset

@@ -45,6 +45,7 @@ LAYERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LAYERS)
 def test_units_that_no_example_opens_are_dead(name):
     found = health(LAYERS[name], W, x)

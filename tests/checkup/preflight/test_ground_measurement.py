@@ -187,6 +187,7 @@ def test_a_slow_program_gets_fewer_products_and_none_if_there_is_no_time(run):
     assert plan(end, slow, 10.0) == (0, 0)
 
 
+@pytest.mark.slow
 def test_a_loss_that_couples_its_examples_has_no_noise_scale():
     def apply(params, x):
         z = x @ params[0]

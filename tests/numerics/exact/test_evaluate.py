@@ -132,6 +132,7 @@ PROGRAMS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_exact_results_are_those_of_float64_where_that_is_good(name):
     fun, x = PROGRAMS[name]

@@ -47,6 +47,7 @@ def _shown(program):
     return wrong
 
 
+@pytest.mark.slow
 @FEW
 @given(drawn(most=5, gradient=False))
 def test_nothing_is_computed_that_the_bounds_exclude(program):

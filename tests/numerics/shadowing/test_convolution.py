@@ -28,6 +28,7 @@ BY_PLACE = [  # a large kernel has few places
 CASES = [*BY_OFFSET, *BY_PLACE]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout, strides, padding, inner, outer, size", CASES)
 def test_it_is_the_convolution(layout, strides, padding, inner, outer, size):
     rng = np.random.default_rng(0)

@@ -87,6 +87,7 @@ def test_plus_infinity_takes_all_the_probability():
     np.testing.assert_array_equal(stable.softmax(array([INF, 0.0])), [1.0, 0.0])
 
 
+@pytest.mark.slow
 def test_the_temperature_divides_after_the_maximum_is_subtracted():
     f = lambda x, T: stable.softmax(x, temperature=T)
     np.testing.assert_array_equal(f(array([1e30, 0.0]), 1e-10), [1.0, 0.0])
@@ -243,6 +244,7 @@ def test_a_running_mean_is_the_mean(dtype, mode):
     assert state.mean.dtype == dtype and int(state.count) == 3000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", [lambda f: f, jax.jit], ids=["eager", "jit"])
 def test_compensated_sums_are_those_of_twice_the_digits(mode):
     rng = np.random.default_rng(1)

@@ -252,12 +252,14 @@ def cases(functions):
             yield pytest.param(name, dtype, marks=pytest.mark.slow if slow else ())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name, dtype", [*cases(SCALARS)])
 def test_a_number_with_its_gradient_and_hessian_is_right(name, dtype):
     f, _, points = SCALARS[name]
     assert wrong("scalar", name, f, points, dtype) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name, dtype", [*cases(COMPONENTS)])
 def test_every_component_with_its_gradient_and_hessian_is_right(name, dtype):
     f, _, points = COMPONENTS[name]

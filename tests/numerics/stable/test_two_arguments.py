@@ -107,6 +107,7 @@ def cases():
             yield pytest.param(name, dtype, marks=pytest.mark.slow if slow else ())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name, dtype", [*cases()])
 def test_value_gradient_and_hessian_are_right(name, dtype):
     truth, f = FUNCTIONS[name][0], getattr(stable, name)

@@ -71,6 +71,7 @@ def cases():
             yield pytest.param(name, dtype, marks=marks)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name, dtype", [*cases()])
 def test_value_and_two_derivatives_are_right_over_the_whole_range(name, dtype):
     truth, low, high = FUNCTIONS[name]
