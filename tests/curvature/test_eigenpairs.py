@@ -7,7 +7,7 @@ import pytest
 import scipy.sparse.linalg
 
 from steepest import InputError
-from steepest.curvature import eigenpairs, from_matrix, hessian
+from steepest.curvature import Operator, eigenpairs, from_matrix, hessian
 
 
 KEY = jax.random.key(0)
@@ -227,3 +227,74 @@ def test_a_search_too_short_to_tell_says_that_copies_may_be_missing():
     found = eigenpairs(matrix(truth), 2, key=KEY, max_products=26)
     assert found.converged.all() or not found.complete
     assert found.complete == ("may be missing" not in str(found))
+
+
+# -- What a short search cannot know ---------------------------------------------------
+
+
+def diagonal(values, dtype=jnp.float32):
+    d = jnp.asarray(values, dtype)
+    return Operator(jax.jit(lambda v: d * v), jnp.zeros_like(d), lambda v: v, "d")
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(
+    "bulk", [np.ones(2399), 1 + 1e-4 * np.linspace(-1, 1, 4999)], ids=["flat", "narrow"]
+)
+def test_a_weak_outlier_of_a_heavy_bulk_is_not_missed(bulk, seed):
+    """The first product sees the mean of the spectrum, with a small residual."""
+    found = eigenpairs(diagonal(np.r_[bulk, 1.05]), key=jax.random.key(seed))
+    assert found.values[0] == pytest.approx(1.05, rel=4e-6)  # the floor of float32
+
+
+@pytest.mark.parametrize("pairs", [1, 2])
+def test_a_block_is_exhausted_only_when_all_of_its_starts_are(pairs):
+    operator = diagonal(np.r_[np.ones(2399), 1.01])
+    found = eigenpairs(operator, pairs, block=4, key=KEY)
+    np.testing.assert_allclose(found.values, [1.01, 1.0][:pairs], rtol=4e-6)
+
+
+@pytest.mark.parametrize("block, products", [(8, 32), (8, 128), (32, 128)])
+def test_what_hides_beyond_a_block_goes_by_products_for_each_start(block, products):
+    operator = diagonal(np.linspace(0, 1, 3000))
+    found = eigenpairs(operator, block=block, key=KEY, max_products=products)
+    assert 1.0 - found.values[0] <= found.beyond
+
+
+@pytest.mark.parametrize("products", [10, 40, 160])
+def test_an_error_estimate_covers_in_a_spectrum_without_gaps(products):
+    operator = diagonal(np.linspace(0, 1, 3000), jnp.float64)
+    found = eigenpairs(operator, key=KEY, max_products=products)
+    near = np.abs(np.linspace(0, 1, 3000) - found.values[0]).min()
+    assert near <= found.errors[0]
+    assert not found.converged[0] or abs(found.values[0] - 1) < 2e-6
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+def test_residuals_of_narrow_parameters_cover_their_rounding(dtype):
+    rng = np.random.default_rng(0)
+    A = rng.normal(size=(100, 100)).astype(np.float32)
+    A = np.asarray(jnp.asarray((A + A.T) / 20, dtype), np.float64)
+    A = (A + A.T) / 2
+    found = eigenpairs(from_matrix(jnp.asarray(A, dtype)), 3, key=KEY)
+    v = np.asarray(found.vectors, np.float64)
+    for value, residual, u in zip(found.values, found.residuals, v, strict=True):
+        u = u / np.linalg.norm(u)
+        assert np.linalg.norm(A @ u - value * u) <= residual
+    assert (np.abs(found.values - np.linalg.eigvalsh(A)[::-1][:3]) < found.floor).all()
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"which": float("nan")}, "finite"),
+        ({"tolerance": -1.0}, "positive"),
+        ({"tolerance": float("nan")}, "positive"),
+        ({"start": jnp.ones(3)}, "holds 3 numbers"),
+        ({"start": jnp.full(5, jnp.nan)}, "not finite"),
+        ({"start": jnp.ones(5, jnp.int32)}, "int32"),
+    ],
+)
+def test_wishes_that_cannot_be_meant_are_refused(options, message):
+    with pytest.raises(InputError, match=message):
+        eigenpairs(matrix(np.arange(1.0, 6.0)), key=KEY, **options)

@@ -42,10 +42,14 @@ def missing(
     margin: Callable[[Float[np.ndarray, " m"]], Float[np.ndarray, " m"]],
     *,
     slack: float,
+    least: int,
     most: int,
     key: PRNGKeyArray,
 ) -> Missing:
     """Grow the space of (1) until it is decided, or `most` products are spent.
+
+    Less than `least` products decide nothing: the first Ritz value is a mean over the
+    whole spectrum.
 
     `margin` says how far outside of the innermost pair a value lies; up to `slack` it is
     the same.
@@ -56,12 +60,15 @@ def missing(
         rows = appended(rows, V[i], i)
     draw = jax.random.normal(key, (n,), V.dtype)
     q, *_ = remainder(rows, draw, 0, 1.0, key)
-    space = Krylov(appended(rows, q, k), np.diag(values), n, k, k + 1, 0.0, -1, 0)
+    start = (k, k + 1, 0.0, (True,), -1, 0)
+    space = Krylov(appended(rows, q, k), np.diag(values), n, *start)
     looked = 0
     while True:
         space = grow(matvec, space, key)
         spent = space.products >= most or space.done == n
-        if space.products - looked < 1 + space.products // 8 and not spent:
+        due = space.products - looked >= 1 + space.products // 8
+        ended = space.last_break >= 0
+        if not spent and not (ended or (due and space.products >= least)):
             continue
         looked = space.products
         T = space.T[k : space.done, k : space.done]

@@ -2,19 +2,26 @@
 
 A Krylov space (`_krylov`) is grown until every Ritz pair (μ, v) that is asked for has
 
-    ‖A v − μ v‖ ≤ max(tolerance · |μ|, floor),     floor = 32 eps ‖T‖,        (1)
+    ‖A v − μ v‖ ≤ max(tolerance · |μ|, floor),                               (1)
+    floor = max(32 eps ‖T‖, four times the rounding seen),
 
-or the products are spent. The residual r of (1) proves an eigenvalue within r of μ;
-with a gap γ to the rest of the spectrum it lies within r²/γ (Parlett). So the default
-tolerance √eps gives eigenvalues to about eps. Below the floor, which the rounding of the
-products sets, digits mean nothing: in float32 no eigenvalue under some 1e-6 of the
-largest can be told from zero.
+or the products are spent. The residual r of (1) proves an eigenvalue within r of μ; with
+a gap γ to the rest of the spectrum it lies within r²/γ (Parlett). The gap is read off
+the other Ritz values and their residuals, and
+
+    error = min(r, r²/γ)                                                     (2)
+
+is an estimate where r is proved. Without a tolerance of the caller's, r ≤ √eps |μ| and
+error ≤ 10⁻⁶ |μ| are asked for. Below the floor digits mean nothing: in float32 no
+eigenvalue under some 4 · 10⁻⁶ of the largest can be told from zero. The rounding seen is
+what T lacks in symmetry; where parameters are of a narrower format than the basis, eps of
+that format is added to r.
 
 What a residual does not prove is that no further eigenvalue lies beyond. For a random
 start in n dimensions, after k products the distance of the outermost Ritz value to the
 outermost eigenvalue is at most the share ε of the spread λ_max − λ_min, but for a chance of
 
-    p = 1.648 √n exp(−√ε (2k − 1))                                           (2)
+    p = 1.648 √n exp(−√ε (2k − 1))                                           (3)
 
 (Kuczyński & Woźniakowski 1992, theorem 4.2); `beyond` is ε · spread at p = 10⁻³, and 0
 where the whole space was searched, or the Krylov space of the start was exhausted: a
@@ -24,35 +31,49 @@ a second random vector (`_copies`); `complete` says whether that was decided.
 References
     Parlett (1998), The Symmetric Eigenvalue Problem, §§11.7, 13.
     Kuczyński & Woźniakowski (1992), Estimating the largest eigenvalue by the power and
-    Lanczos algorithms with a random start.                                  -- (2)
+    Lanczos algorithms with a random start.                                  -- (3)
 """
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from ..core.errors import InputError
 from ..core.progress import hidden, progress
 from ..core.vectors import working_dtype
+from ._certificates import (
+    Bar,
+    Found,
+    Which,
+    bar_of,
+    hiding,
+    judged,
+    margin,
+    select,
+    single,
+)
 from ._copies import missing
 from ._krylov import Krylov, Ritz, begin, grow, joined, restart, ritz, vectors
 from .operators import Operator
 from .products import Params
 
 
-Which = Literal["largest", "smallest", "both", "magnitude"] | float
-FLOOR = 32.0  # in units of eps ‖T‖
-CHANCE = 1e-3  # of (2)
 BASIS = 256  # vectors held, before a restart, and more while they fit into
 HELD = 2**28  # bytes
-LEAST = 8  # products that look for copies, at least; else an eighth of all
+LEAST = 8  # products of any search, at least; of one for copies an eighth of all
 WHOLE = 1024  # products that are always allowed: small matrices are searched whole
+
+
+NOT_FINITE = (
+    "A product with the operator is not finite: the loss has no curvature at these "
+    "parameters. `steepest.locate_nonfinite` on its gradient names the operation."
+)
 
 
 class Eigenpairs(NamedTuple):
@@ -61,9 +82,10 @@ class Eigenpairs(NamedTuple):
     values: Float[np.ndarray, " k"]  # in the order of `which`
     vectors: Params  # unit vectors, stacked along a first axis of length k
     residuals: Float[np.ndarray, " k"]  # ‖A v − μ v‖: an eigenvalue lies as near
+    errors: Float[np.ndarray, " k"]  # (2): how near it probably lies
     converged: Bool[np.ndarray, " k"]  # whether (1) holds
     floor: float  # the rounding of the products: no digit below it
-    beyond: float  # how far out another eigenvalue may hide, by (2)
+    beyond: float  # how far out another eigenvalue may hide, by (3)
     exhausted: bool  # the Krylov space of the start was exhausted, and left
     complete: bool  # a second start found nothing missing among them
     num_products: int
@@ -78,7 +100,10 @@ class Eigenpairs(NamedTuple):
         head = f"{len(rows)} eigenvalues, {self.num_products} products"
         head += ", exhausted" * self.exhausted
         head += ", copies of them may be missing" * (not self.complete)
-        return "\n".join([head + ":", *rows])
+        end = ""
+        if self.beyond > max(self.residuals.max(), 1e-2 * np.abs(self.values).max()):
+            end = "of what lies further out so few products tell little"
+        return "\n".join([head + ":", *rows] + ["  " + end] * bool(end))
 
 
 def eigenpairs(
@@ -100,7 +125,8 @@ def eigenpairs(
     - `which`: `"largest"` and `"smallest"` go by value, `"magnitude"` by size, `"both"`
       takes half from each end (the larger half from the top), and a number takes the
       pairs nearest to it, which converge slowly inside of the spectrum.
-    - `tolerance`: relative residual at which a pair has converged, √eps where None.
+    - `tolerance`: relative residual at which a pair has converged; where None, √eps and
+      an error of 10⁻⁶.
     - `max_products`: products with the operator; where None, 10 for each pair and 300 more, and for fewer
       than 1024 parameters as many as there are, which is exact.
     - `block`: start vectors. An eigenvalue is found as often as it occurs up to this
@@ -117,8 +143,8 @@ def eigenpairs(
     n, dtype = operator.size, operator.theta.dtype
     working = working_dtype(dtype)
     check_counts(n, num_pairs, block, max_products)
-    eps = float(jnp.finfo(working).eps)
-    relative = float(eps**0.5) if tolerance is None else tolerance
+    check_wishes(operator, which, tolerance, start)
+    bar = bar_of(operator, tolerance)
     most = min(n, max_products or max(300 + 10 * num_pairs, WHOLE))
     start_key, step_key = jax.random.split(key)
     starts = jax.random.normal(start_key, (block, n), working)
@@ -132,47 +158,51 @@ def eigenpairs(
     def matvec(q: Float[Array, " n"]) -> Float[Array, " n"]:
         return operator.matvec(q.astype(dtype)).astype(working)
 
-    space, complete, least, extra = begin(starts, step_key), False, 0, 0
+    def grown(space: Krylov, least: int) -> Found:
+        least = max(least, num_pairs, LEAST * block)
+        wanted = (num_pairs, which, bar, min(least, n), most, held)
+        return search(matvec, space, step_key, *wanted, callback)
+
     with jax.default_matmul_precision("highest"), hidden():
+        found = grown(begin(starts, step_key), 0)
+        degree = min(found.space.products, held) // block  # whatever was restarted
+        exhausted, extra, complete = found.exhausted, 0, False
         for again in range(n):
-            space, found, chosen, good, exhausted = search(
-                matvec,
-                space,
-                step_key,
-                num_pairs,
-                which,
-                relative,
-                eps,
-                most,
-                held,
-                least,
-                callback,
-            )
-            whole = space.done == n
-            left = (max_products or 2 * max(n, WHOLE)) - space.products - extra
-            complete = whole or single(num_pairs, which)
-            if complete or left <= 0 or not good.all():
+            left = (max_products or 2 * max(n, WHOLE)) - found.space.products - extra
+            complete = found.space.done == n or single(num_pairs, which)
+            if complete or left <= 0 or not found.good.all():
                 break
-            values = found.values[chosen]
-            floor = FLOOR * eps * float(np.abs(found.values).max())
             more = missing(
                 matvec,
-                vectors(space, found.S[:, chosen]),
-                values,
-                partial(margin, values, which),
-                slack=floor + float(found.residuals[chosen].max()),
-                most=min(left, n if n <= WHOLE else max(LEAST, space.products // 8)),
+                vectors(found.space, found.ritz.S[:, found.chosen]),
+                found.values,
+                partial(margin, found.values, which),
+                slack=found.floor + float(found.residuals.max()),
+                least=LEAST,
+                most=min(left, n if n <= WHOLE else max(LEAST, degree // 8)),
                 key=jax.random.fold_in(start_key, again),
             )
             extra, complete = extra + more.products, more.complete
             if more.vectors is None:
                 break
-            space = joined(space, more.vectors, step_key)
-            least = space.count
-    steps = min(space.products, held)  # the Krylov dimension, whatever was restarted
-    pairs = result(operator, space, found, chosen, good, eps, exhausted, steps)
-    spent = space.products + extra
-    return pairs._replace(complete=complete, num_products=spent)
+            space = joined(found.space, more.vectors, step_key)
+            found = grown(space, space.count)
+            exhausted |= found.exhausted
+    whole, spread = found.space.done == n, float(np.ptp(found.ritz.values))
+    return Eigenpairs(
+        values=found.values,
+        vectors=jax.vmap(operator.unravel)(
+            vectors(found.space, found.ritz.S[:, found.chosen]).astype(dtype)
+        ),
+        residuals=found.residuals,
+        errors=found.errors,
+        converged=found.good,
+        floor=found.floor,
+        beyond=0.0 if whole or exhausted else hiding(n, degree, spread),
+        exhausted=exhausted,
+        complete=complete,
+        num_products=found.space.products + extra,
+    )
 
 
 def search(
@@ -181,139 +211,68 @@ def search(
     key: PRNGKeyArray,
     num_pairs: int,
     which: Which,
-    tolerance: float,
-    eps: float,
+    bar: Bar,
+    least: int,
     most: int,
     held: int,
-    least: int,
     callback: Callable[[Ritz], None] | None,
-) -> tuple[Krylov, Ritz, Int[np.ndarray, " k"], Bool[np.ndarray, " k"], bool]:
+) -> Found:
     """Grow the space until (1) holds for what is chosen, or the products are spent."""
     exhausted, looked = False, 0
     with progress("eigenpairs", most, None) as update:
         while True:
             space = grow(matvec, space, key)
             if not np.isfinite(space.T[: space.count, space.done - 1]).all():
-                raise InputError(
-                    "A product with the operator is not finite: the loss has no "
-                    "curvature at these parameters. `steepest.locate_nonfinite` on its "
-                    "gradient names the operation."
-                )
+                raise InputError(NOT_FINITE)
             exhausted |= space.last_break >= 0
-            spent = space.products >= most or space.done == space.size
+            whole = space.done == space.size
+            spent = space.products >= most or whole
             due = space.done - looked >= max(1, space.done // 12)
             # With as many rows as dimensions no step adds one.
             full = held < space.count + 1 <= space.size and not spent
-            enough = space.done >= max(num_pairs, least)
+            enough = exhausted or space.done >= least
             if not (spent or (enough and due) or full) or space.done < num_pairs:
                 continue
             looked = space.done
-            found = ritz(space)
+            found = judged(space, ritz(space), num_pairs, which, bar, exhausted)
             if callback is not None:
-                callback(found)
-            chosen = select(found.values, num_pairs, which)
-            size = float(np.abs(found.values).max())
-            floor = FLOOR * eps * size
-            limit = np.maximum(tolerance * np.abs(found.values), floor)
-            good = found.residuals <= limit
-            update(space.products, f"{int(good[chosen].sum())} of {num_pairs} found")
-            whole = space.done == space.size
-            if whole or (enough and good[chosen].all()):
-                return space, found, chosen, good[chosen] | whole, exhausted
-            if spent:
-                return space, found, chosen, good[chosen], exhausted
+                callback(found.ritz)
+            update(space.products, f"{int(found.good.sum())} of {num_pairs} found")
+            if spent or (enough and found.good.all()):
+                return found
             if full:
                 more = min(held - 2, num_pairs + (held - num_pairs) // 2)
-                space = restart(space, np.sort(select(found.values, more, which)))
+                keep = np.sort(select(found.ritz.values, more, which))
+                space = restart(space, keep)
                 looked = space.done
 
 
-def single(num_pairs: int, which: Which) -> bool:
-    """Whether only outermost values are asked for, of which copies do not matter."""
-    return num_pairs == 1 or (num_pairs == 2 and which == "both")
-
-
-def margin(
-    chosen: Float[np.ndarray, " k"], which: Which, values: Float[np.ndarray, " m"]
-) -> Float[np.ndarray, " m"]:
-    """How far each value lies outside of the innermost of those chosen."""
-    match which:
-        case "largest":
-            return values - chosen.min()
-        case "smallest":
-            return chosen.max() - values
-        case "magnitude":
-            return np.abs(values) - np.abs(chosen).min()
-        case "both":
-            top = (len(chosen) + 1) // 2
-            return np.maximum(values - chosen[:top].min(), chosen[top:].max() - values)
-        case _:
-            return np.abs(chosen - which).max() - np.abs(values - which)
-
-
-def select(
-    values: Float[np.ndarray, " j"], num: int, which: Which
-) -> Int[np.ndarray, " k"]:
-    """Which Ritz values are meant, best first; `values` ascend."""
-    order = np.arange(len(values))
-    num = min(num, len(values))
-    match which:
-        case "largest":
-            return order[::-1][:num]
-        case "smallest":
-            return order[:num]
-        case "magnitude":
-            return np.argsort(-np.abs(values), kind="stable")[:num]
-        case "both":
-            top = (num + 1) // 2
-            return np.r_[order[::-1][:top], order[: num - top]]
-        case int() | float():
-            return np.argsort(np.abs(values - which), kind="stable")[:num]
-        case _:
-            raise InputError(
-                f"`which` is {which!r}; it must be 'largest', 'smallest', 'both', "
-                "'magnitude' or a number."
-            )
-
-
-def result(
-    operator: Operator,
-    space: Krylov,
-    found: Ritz,
-    chosen: Int[np.ndarray, " k"],
-    good: Bool[np.ndarray, " k"],
-    eps: float,
-    exhausted: bool,
-    steps: int,
-) -> Eigenpairs:
-    """Put the chosen pairs into the structure of the parameters."""
-    v = vectors(space, found.S[:, chosen]).astype(operator.theta.dtype)
-    floor = FLOOR * eps * float(np.abs(found.values).max())
-    spread = float(found.values[-1] - found.values[0])
-    whole = space.done == operator.size
-    return Eigenpairs(
-        values=found.values[chosen],
-        vectors=jax.vmap(operator.unravel)(v),
-        residuals=found.residuals[chosen] + floor / FLOOR,
-        converged=good,
-        floor=floor,
-        beyond=0.0 if whole or exhausted else hiding(operator.size, steps, spread),
-        exhausted=exhausted,
-        complete=whole,
-        num_products=space.products,
-    )
-
-
-def hiding(n: int, steps: int, spread: float) -> float:
-    """ε · spread of (2), where the spread itself is known only up to 2 ε."""
-    root = np.log(1.648 * np.sqrt(n) / CHANCE) / (2 * steps - 1)
-    epsilon = min(1.0, root**2)
-    return float("inf") if epsilon >= 0.5 else epsilon * spread / (1 - 2 * epsilon)
+def check_wishes(
+    operator: Operator, which: Which, tolerance: float | None, start: Params | None
+) -> None:
+    """Refuse a place, a tolerance or a start that cannot be meant."""
+    if isinstance(which, int | float) and not np.isfinite(which):
+        raise InputError(f"`which` is {which}; a place in the spectrum is finite.")
+    if tolerance is not None and not tolerance > 0:
+        raise InputError(f"`tolerance` must be positive, not {tolerance}.")
+    if start is None:
+        return
+    flat = ravel_pytree(start)[0]
+    if flat.size != operator.size or not jnp.issubdtype(flat.dtype, jnp.floating):
+        raise InputError(
+            f"`start` holds {flat.size} numbers of {flat.dtype}, the parameters "
+            f"{operator.size} floating-point ones; pass one vector of earlier "
+            "`vectors`, without their first axis."
+        )
+    if not bool(jnp.isfinite(flat).all()):
+        raise InputError("`start` holds values that are not finite; leave it out.")
 
 
 def check_counts(n: int, pairs: int, block: int, most: int | None) -> None:
     """Refuse numbers that make no sense for n parameters."""
     for name, value in (("num_pairs", pairs), ("block", block)):
+        if not isinstance(value, int | np.integer):
+            raise InputError(f"`{name}` must be a whole number, not {value!r}.")
         if value < 1:
             raise InputError(f"`{name}` must be at least 1, not {value}.")
         if value > n:

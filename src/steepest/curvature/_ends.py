@@ -22,8 +22,9 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..core.errors import InputError
 from ..core.vectors import OnVector
+from ._certificates import FLOOR
 from ._definite import Definite, definite
-from ._eigenpairs import FLOOR, eigenpairs
+from ._eigenpairs import eigenpairs
 from .derivatives import dense_hessian
 from .operators import Operator
 

@@ -57,7 +57,8 @@ class Krylov(NamedTuple):
     done: int  # rows that were multiplied
     count: int  # rows that there are
     scale: float  # the largest ‖A q‖, at most ‖A‖
-    last_break: int  # rows multiplied when the space was last exhausted; -1: never
+    of_start: tuple[bool, ...]  # of rows not multiplied yet: of the starts' own space
+    last_break: int  # rows multiplied when that space was exhausted; -1: not yet
     products: int
 
 
@@ -66,7 +67,8 @@ class Ritz(NamedTuple):
 
     values: Float[np.ndarray, " j"]
     S: Float[np.ndarray, "j j"]  # columns: their coordinates in the rows of Q
-    residuals: Float[np.ndarray, " j"]  # (2)
+    residuals: Float[np.ndarray, " j"]  # (2), and what the products lack in symmetry
+    noise: float  # the most that rounding made of one product, by that lack
 
 
 def begin(starts: Float[Array, "b n"], key: PRNGKeyArray) -> Krylov:
@@ -76,7 +78,7 @@ def begin(starts: Float[Array, "b n"], key: PRNGKeyArray) -> Krylov:
     for j in range(b):
         given, drawn = unit(starts[j]), jax.random.fold_in(key, j)
         rows = appended(rows, remainder(rows, given, 0, 1.0, drawn)[0], j)
-    return Krylov(rows, np.zeros((0, 0)), n, 0, b, 0.0, -1, 0)
+    return Krylov(rows, np.zeros((0, 0)), n, 0, b, 0.0, (True,) * b, -1, 0)
 
 
 def grow(
@@ -85,7 +87,7 @@ def grow(
     key: PRNGKeyArray,
 ) -> Krylov:
     """One step of (1). The rows of the space that is given are used up."""
-    rows, T, n, done, count, scale, last_break, products = space
+    rows, T, n, done, count, scale, of_start, last_break, products = space
     if count >= len(T):
         T = np.pad(T, (0, count + 1))
     coupled = np.flatnonzero(T[done, :done])
@@ -98,9 +100,11 @@ def grow(
     if count < n:
         T[count, done] = beta
         rows, count = appended(rows, q, count), count + 1
-    if beta == 0:
+        of_start = (*of_start, of_start[0] and beta > 0)
+    if any(of_start) and not any(of_start[1:]):
         last_break = done + 1
-    return Krylov(rows, T, n, done + 1, count, scale, last_break, products + 1)
+    now = (done + 1, count, scale, of_start[1:], last_break, products + 1)
+    return Krylov(rows, T, n, *now)
 
 
 def remainder(
@@ -144,12 +148,18 @@ def unit(w: Any) -> Array:
 
 
 def ritz(space: Krylov) -> Ritz:
-    """The Ritz pairs of the steps done, with their residuals (2)."""
+    """The Ritz pairs of the steps done, with their residuals (2).
+
+    What T lacks in symmetry is rounding of the products: it is part of A v − μ v.
+    """
     T = space.T[: space.done, : space.done]
     below = space.T[space.done : space.count, : space.done]
     values, S = np.linalg.eigh((T + T.T) / 2)
-    most = np.abs(below).max(initial=0.0) or 1.0  # squares of small numbers are zero
-    return Ritz(values, S, most * np.linalg.norm(below / most @ S, axis=0))
+    rest = np.concatenate([below, (T - T.T) / 2])
+    most = np.abs(rest).max(initial=0.0) or 1.0  # squares of small numbers are zero
+    noise = np.linalg.norm((T - T.T) / (2 * most), axis=0).max(initial=0.0)
+    residuals = most * np.linalg.norm(rest / most @ S, axis=0)
+    return Ritz(values, S, residuals, float(most * noise))
 
 
 def restart(space: Krylov, keep: Int[np.ndarray, " p"]) -> Krylov:
@@ -178,7 +188,8 @@ def joined(space: Krylov, more: Float[Array, "m n"], key: PRNGKeyArray) -> Krylo
         rows, count = appended(rows, q, count), count + 1
     if count > len(T):
         T = np.pad(T, (0, count + 1 - len(T)))
-    return space._replace(rows=rows, T=T, count=count)
+    extra = (False,) * (count - space.count)
+    return space._replace(rows=rows, T=T, count=count, of_start=space.of_start + extra)
 
 
 def vectors(space: Krylov, S: Float[np.ndarray, "j k"]) -> Any:

@@ -34,7 +34,8 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from ..core.errors import InputError
 from ..core.progress import hidden, progress
 from ..core.vectors import working_dtype
-from ._eigenpairs import FLOOR, eigenpairs
+from ._certificates import FLOOR
+from ._eigenpairs import eigenpairs
 from ._krylov import begin, grow
 from .operators import DENSE, Operator
 from .products import Params
