@@ -23,7 +23,7 @@ def shaken(batch=1, low=50.0, high=200.0, swing=0.5, train=0.4, **meta):
 def test_a_batch_far_below_the_noise_scale_is_found_where_the_loss_is_shaken():
     finding = found("OPT010", shaken())
     assert finding.evidence[0].observed == pytest.approx(1 / 100)
-    assert finding.evidence[1].observed == pytest.approx(0.5, rel=0.05)
+    assert finding.evidence[1].observed == pytest.approx(0.25, rel=0.1)
     assert finding.prescription.recipe["batch_size"] == 32
     assert finding.prescription.recipe["steps"] == 400  # as many updates as before
 

@@ -42,10 +42,13 @@ def too_noisy(record: Record, limits: Limits) -> Finding | None:
     late = value[len(value) // 2 :]
     if len(late) < 5:
         return None
-    swing = float(np.median(np.abs(np.diff(late))))
-    fallen = -slope(late).change / len(late)
+    # About a straight line, so that it does not matter how often the run was looked at.
+    t = np.arange(len(late))
+    line = np.polyfit(t, late, 1)
+    swing = float(np.sqrt(np.mean((late - np.polyval(line, t)) ** 2)))
+    fallen = -float(line[0]) * (len(late) - 1)
     height = swing / max(abs(float(np.mean(late))), 1e-30)
-    if height < limits["swing"] or swing < 2 * max(fallen, 0.0):
+    if height < limits["swing"] or swing < fallen / 3:
         return None
     new, updates = suggested(low, batch), int(record.meta.get("steps", 0))
     return Finding(
@@ -54,7 +57,7 @@ def too_noisy(record: Record, limits: Limits) -> Finding | None:
         claim=(
             f"Batches of {batch} are too small: the gradient noise scale is about "
             f"{low:.3g} examples, and the training loss moves to and fro by "
-            f"{height:.0%} of its value."
+            f"{height:.0%} of its value (root mean square)."
         ),
         evidence=(
             Evidence(
@@ -63,7 +66,7 @@ def too_noisy(record: Record, limits: Limits) -> Finding | None:
                 limits["ratio"],
             ),
             Evidence(
-                "jump of the training loss from one look to the next ÷ its value",
+                "scatter of the training loss about a line, late in the run ÷ its value",
                 height,
                 limits["swing"],
                 (int(step[len(value) // 2]), int(step[-1])),
@@ -182,8 +185,8 @@ RULES: tuple[Rule, ...] = (
         doc=(
             "A batch of at most `small` examples and less than `ratio` of the noise "
             "scale, in a run that did not succeed and whose loss on fixed "
-            "data moves from look to look by a share `swing` of its value and by more "
-            "than it falls. Look-alikes: the end of a good run, where the noise scale "
+            "data scatters about a line by a share `swing` of its value, and by a third "
+            "of what it falls over the second half. Look-alikes: the end of a good run, where the noise scale "
             "is large because the gradient is gone."
         ),
         explains=("OPT003", "OPT004", "OPT005", "OPT006", "GEN002"),

@@ -298,7 +298,6 @@ RULES: tuple[Rule, ...] = (
             "OPT006",
             "GEN002",
             "OPT008",
-            "OPT010",
         ),
     ),
     Rule(
