@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from steepest import InputError
-from steepest.curvature import from_matrix
+from steepest.curvature import Operator, from_matrix
 from steepest.curvature.spectrum import (
     condition_number,
     diagonal,
@@ -124,3 +124,58 @@ def test_numbers_below_one_are_refused():
         trace(operator(np.ones(3)), key=KEY, num_probes=0)
     with pytest.raises(InputError, match="num_steps"):
         spectral_density(operator(np.ones(3)), key=KEY, num_steps=0)
+
+
+# -- What is not known is said ---------------------------------------------------------
+
+
+@pytest.mark.parametrize("alpha, steps", [(0.01, 12), (0.01, 24), (0.1, 6)])
+def test_the_error_of_a_density_holds_what_its_steps_have_not_resolved(alpha, steps):
+    """Of a diagonal matrix every probe of signs is exact but for the quadrature."""
+    values = np.linspace(0, 1, 500)
+    operator = from_matrix(jnp.diag(jnp.asarray(values)))
+    truth = float(np.sum(values / (values + alpha)))
+    found = spectral_density(operator, key=KEY, num_probes=4, num_steps=steps)
+    dimension = found.effective_dimension(alpha)
+    assert abs(dimension.value - truth) <= dimension.sem
+    total = found.total(lambda x: x)  # exact from the first step on
+    assert total.value == pytest.approx(250, rel=1e-9) and total.sem < 1e-6
+
+
+def test_a_trace_of_narrow_parameters_is_summed_in_a_wider_format():
+    d = jnp.linspace(0.3, 1.7, 200).astype(jnp.bfloat16)
+    found = trace(from_matrix(jnp.diag(d)), key=KEY, num_probes=20)
+    assert found.value == pytest.approx(float(np.sum(np.asarray(d, float))), rel=1e-6)
+
+
+def test_a_hessian_that_is_not_finite_has_no_trace_and_no_condition():
+    d = jnp.full(300, jnp.inf)
+    operator = Operator(lambda v: d * v, jnp.zeros(300), lambda v: v, "d")
+    for number in (trace, condition_number):
+        with pytest.raises(InputError, match="not finite"):
+            number(operator, key=KEY)
+
+
+@pytest.mark.parametrize("n", [6, 600])
+def test_the_condition_of_zero_is_undefined(n):
+    zero = Operator(lambda v: 0 * v, jnp.zeros(n), lambda v: v, "zero")
+    found = condition_number(zero, key=KEY)
+    assert np.isnan(found.value) and "undefined" in str(found)
+
+
+def test_a_large_definite_matrix_has_its_condition_from_both_ends():
+    values = np.r_[1.0, np.linspace(5, 100, 600)]
+    d = jnp.asarray(values)
+    found = condition_number(
+        Operator(lambda v: d * v, jnp.zeros(601), lambda v: v, "d"), key=KEY
+    )
+    assert found.value == pytest.approx(100, rel=1e-5) and found.resolved
+
+
+def test_what_is_below_the_reach_of_products_is_not_given_as_a_number():
+    with jax.enable_x64(False):
+        d = jnp.linspace(-1, 1, 1001)  # a zero inside
+        found = condition_number(
+            Operator(lambda v: d * v, jnp.zeros(1001), lambda v: v, "d"), key=KEY
+        )
+    assert not found.resolved and "not resolved" in str(found)

@@ -6,8 +6,9 @@ A from v is a Gauss quadrature of that quantity (Golub & Meurant):
     vᵀ f(A) v ≈ n Σᵢ wᵢ f(μᵢ),   wᵢ = (first entry of T's i-th eigenvector)²   (1)
 
 exact for polynomials of degree 2m − 1 after m steps. So each probe gives the spectral
-density φ(λ) = (1/n) Σ δ(λ − λᵢ) as m weighted points, and their scatter over probes is
-the error of every number read from it:
+density φ(λ) = (1/n) Σ δ(λ − λᵢ) as m weighted points. The error of a number read from it
+has two parts, the scatter over probes and what the steps have not resolved, for which the
+change by the second half of them is taken:
 
     trace  n ∫ λ φ,    ‖A‖_F²  n ∫ λ² φ,    effective dimension  n ∫ λ/(λ + α) φ  (2)
 
@@ -24,7 +25,7 @@ References
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -35,7 +36,7 @@ from ..core.errors import InputError
 from ..core.progress import hidden, progress
 from ..core.vectors import working_dtype
 from ._certificates import FLOOR
-from ._eigenpairs import eigenpairs
+from ._eigenpairs import NOT_FINITE, eigenpairs
 from ._krylov import begin, grow
 from .operators import DENSE, Operator
 from .products import Params
@@ -59,12 +60,30 @@ class Density(NamedTuple):
     weights: Float[np.ndarray, "probes m"]  # wᵢ, which add up to 1 in each row
     size: int  # n
     num_products: int
+    # The quadratures of half of the steps, which tell what steps are worth.
+    coarse: (
+        tuple[Float[np.ndarray, "probes k"], Float[np.ndarray, "probes k"]] | None
+    ) = None
 
     def mean(self, f: Callable[[np.ndarray], np.ndarray]) -> Estimate:
-        """∫ f φ, the mean of f over the eigenvalues, with its error over the probes."""
-        values = np.where(self.weights > 0, f(np.nan_to_num(self.nodes)), 0.0)
-        each = np.sum(self.weights * values, axis=1)
-        return Estimate(float(each.mean()), sem(each), self.num_products)
+        """∫ f φ, the mean of f over the eigenvalues, with its error.
+
+        That is the standard error over the probes and what the second half of the steps
+        has changed, as independent errors: too small for an f that changes faster than
+        the nodes lie apart.
+        """
+        value, error = self._read(lambda nodes, w: np.sum(w * f(nodes), axis=1))
+        return Estimate(float(value), float(error), self.num_products)
+
+    def _read(self, number: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> tuple:
+        """A number of each probe, (probes, …): its mean and error."""
+        each = number(np.nan_to_num(self.nodes), self.weights)
+        error = np.apply_along_axis(sem, 0, each)
+        if self.coarse is not None:
+            nodes, weights = self.coarse
+            less = number(np.nan_to_num(nodes), weights)
+            error = np.hypot(error, each.mean(axis=0) - less.mean(axis=0))
+        return each.mean(axis=0), error
 
     def total(self, f: Callable[[np.ndarray], np.ndarray]) -> Estimate:
         """tr f(A), n times the mean."""
@@ -77,11 +96,13 @@ class Density(NamedTuple):
         """φ at some points, smoothed by a Gaussian of this width; and its error."""
         if not width > 0:
             raise InputError(f"`width` must be positive, not {width}.")
-        z = (points[:, None, None] - np.nan_to_num(self.nodes)[None]) / width
-        bell = np.exp(-0.5 * z**2) / (width * np.sqrt(2 * np.pi))
-        each = np.sum(bell * self.weights[None], axis=-1)
-        error = np.array([sem(row) for row in each])
-        return each.mean(axis=-1), error
+
+        def bells(nodes: np.ndarray, weights: np.ndarray) -> np.ndarray:
+            z = (points - nodes[..., None]) / width
+            bell = np.exp(-0.5 * z**2) / (width * np.sqrt(2 * np.pi))
+            return np.sum(bell * weights[..., None], axis=1)
+
+        return self._read(bells)
 
     def grid(self, points: int = 400, width: float | None = None) -> tuple:
         """Places over the whole spectrum, φ there, its error and the width used."""
@@ -113,8 +134,9 @@ def spectral_density(
     n, dtype = operator.size, operator.theta.dtype
     working = working_dtype(dtype)
     num_steps = min(num_steps, n)
-    nodes = np.full((num_probes, num_steps), np.nan)
-    weights = np.zeros((num_probes, num_steps))
+    shape, fewer = (num_probes, num_steps), max(1, num_steps // 2)
+    nodes, weights = np.full(shape, np.nan), np.zeros(shape)
+    coarse = np.full(shape, np.nan), np.zeros(shape)
     done = 0
 
     def matvec(q: Array) -> Array:
@@ -132,14 +154,14 @@ def spectral_density(
                     break  # all that this probe can see has been seen
             j = space.done
             T = space.T[:j, :j]
-            if not np.isfinite(T).all():
-                raise InputError(
-                    "A product with the operator is not finite: the loss has no "
-                    "curvature at these parameters."
-                )
+            require_finite(T)
             nodes[i, :j], S = np.linalg.eigh((T + T.T) / 2)
             weights[i, :j] = S[0] ** 2
-    return Density(nodes, weights, n, done)
+            k = j if space.last_break >= 0 or j == n else fewer  # else it is exact
+            T = T[:k, :k]
+            coarse[0][i, :k], S = np.linalg.eigh((T + T.T) / 2)
+            coarse[1][i, :k] = S[0] ** 2
+    return Density(nodes, weights, n, done, coarse)
 
 
 def trace(operator: Operator, *, key: PRNGKeyArray, num_probes: int = 32) -> Estimate:
@@ -150,15 +172,19 @@ def trace(operator: Operator, *, key: PRNGKeyArray, num_probes: int = 32) -> Est
     """
     check_positive(num_probes=num_probes)
     n, dtype = operator.size, operator.theta.dtype
+    working = working_dtype(dtype)
     if num_probes >= n:
-        diagonal = jnp.diagonal(operator.dense())
-        return Estimate(float(np.sum(np.asarray(diagonal, np.float64))), 0.0, n)
+        exact = np.asarray(jnp.diagonal(operator.dense()), np.float64)
+        require_finite(exact)
+        return Estimate(float(np.sum(exact)), 0.0, n)
     each = np.empty(num_probes)
     with progress("trace", num_probes) as update, hidden():
         for i in range(num_probes):
             v = signs(jax.random.fold_in(key, i), n, dtype)
-            each[i] = float(v @ operator.matvec(v))
+            product = operator.matvec(v).astype(working)
+            each[i] = float(v.astype(working) @ product)
             update(i + 1, "")
+    require_finite(each)
     return Estimate(float(each.mean()), sem(each), num_probes)
 
 
@@ -216,13 +242,22 @@ class Conditioning(NamedTuple):
     indefinite: bool  # eigenvalues of either sign were found
     num_zero: int | None  # eigenvalues below the floor, where all are known
     num_products: int
+    resolved: bool = True  # the smallest |λ| was found, and told from the floor
 
     def __str__(self) -> str:
+        if self.largest == 0:
+            return "κ is undefined: the matrix is zero"
         sign = "=" if self.exact else "≥"
-        text = f"κ {sign} {self.value:.4g} (|λ| from {self.smallest:.4g} to {self.largest:.4g})"
-        if self.singular:
-            zeros = f"{self.num_zero} eigenvalues" if self.num_zero else "eigenvalues"
-            text += f"; {zeros} below {self.floor:.1g} count as zero and are left out"
+        if self.resolved:
+            start = f"κ {sign} {self.value:.4g} (|λ| from {self.smallest:.4g} to"
+        else:
+            start = f"κ is not resolved, above {self.value:.3g} (|λ| from less than"
+            start += f" {self.smallest:.2g} to"
+        text = f"{start} {self.largest:.4g})"
+        if self.singular and self.num_zero:
+            text += (
+                f"; without {self.num_zero} below {self.floor:.1g}, which count as zero"
+            )
         if self.indefinite:
             text += "; indefinite: descent has no rate here"
         return text
@@ -233,14 +268,18 @@ def condition_number(
 ) -> Conditioning:
     """κ of an operator: exact up to `max_products` parameters, else a lower bound.
 
-    Beyond, the largest |λ| comes from a Krylov space of A and the smallest from one of
-    A², whose lowest Ritz value is never below its lowest eigenvalue.
+    Beyond, both ends of the spectrum come from a Krylov space. Where both have one sign
+    the smallest |λ| is at an end. Else it lies inside, where products find it as the
+    lowest eigenvalue of A² and tell nothing below √(32 eps) of the largest: `resolved`
+    says whether it was found, as it seldom is for a network; κ is a lower bound then.
     """
     check_positive(max_products=max_products)
     n = operator.size
     eps = float(jnp.finfo(operator.theta.dtype).eps)
     if n <= min(max_products, DENSE):
-        values = np.linalg.eigvalsh(np.asarray(operator.dense(), np.float64))
+        matrix = np.asarray(operator.dense(), np.float64)
+        require_finite(matrix)
+        values = np.linalg.eigvalsh((matrix + matrix.T) / 2)
         size = float(np.abs(values).max())
         floor = FLOOR * eps * size
         left = np.abs(values)[np.abs(values) > floor]
@@ -251,26 +290,35 @@ def condition_number(
         return Conditioning(
             kappa, True, size, smallest, floor, zeros > 0, both, zeros, n
         )
-    half = max(2, max_products // 2)
-    ends = eigenpairs(operator, 2, "both", key=key, max_products=half)
-    top = eigenpairs(operator, which="magnitude", key=key, max_products=half)
-    squared = Operator(
-        lambda v: operator.matvec(operator.matvec(v)),
-        operator.theta,
-        operator.unravel,
-        f"{operator.name}, squared",
-    )
-    low = eigenpairs(squared, which="smallest", key=key, max_products=half)
-    size, floor = abs(float(top.values[0])), top.floor
-    smallest = float(np.sqrt(max(low.values[0], 0.0)))
-    # Of A² the floor is ‖A‖² times eps, a root of which is all that it can tell.
-    floor = max(floor, float(np.sqrt(low.floor)))
-    singular = smallest <= floor
-    smallest = max(smallest, floor)
-    indefinite = bool(ends.values[0] > floor and ends.values[1] < -floor)
-    spent = ends.num_products + top.num_products + 2 * low.num_products
+    ends = eigenpairs(operator, 2, "both", key=key, max_products=max_products)
+    high, low = map(float, ends.values)
+    size, floor, spent = max(abs(high), abs(low)), ends.floor, ends.num_products
+    indefinite = high > floor and low < -floor
+    definite = (low > floor or high < -floor) and bool(ends.converged.all())
+    if definite:  # then an end is the smallest
+        smallest, reach, settled = min(abs(high), abs(low)), floor, True
+    elif size == 0:
+        smallest, reach, settled = 0.0, 0.0, True
+    else:
+        squared = Operator(
+            lambda v: operator.matvec(operator.matvec(v)),
+            operator.theta,
+            operator.unravel,
+            f"{operator.name}, squared",
+        )
+        fewer = max(1, max_products // 8)
+        inner = eigenpairs(squared, which="smallest", key=key, max_products=fewer)
+        spent += 2 * inner.num_products
+        # Of A² the floor is ‖A‖² times eps, a root of which is all that it can tell.
+        reach = max(floor, float(np.sqrt(inner.floor)))
+        smallest = float(np.sqrt(max(inner.values[0], 0.0)))
+        settled = bool(inner.converged.all())
+    resolved = settled and smallest > reach
+    smallest = max(smallest, reach)
+    kappa = size / smallest if size else float("nan")
+    singular = min(abs(high), abs(low)) <= floor
     return Conditioning(
-        size / smallest, False, size, smallest, floor, singular, indefinite, None, spent
+        kappa, False, size, smallest, reach, singular, indefinite, None, spent, resolved
     )
 
 
@@ -285,6 +333,12 @@ def signs(key: PRNGKeyArray, n: int, dtype: jnp.dtype) -> Float[Array, " n"]:
 def sem(x: Float[np.ndarray, " k"]) -> float:
     """The standard error of a mean; NaN of one number, which has none."""
     return float(np.std(x, ddof=1) / np.sqrt(len(x))) if len(x) > 1 else float("nan")
+
+
+def require_finite(values: Any) -> None:
+    """Refuse what has no spectrum."""
+    if not np.isfinite(values).all():
+        raise InputError(NOT_FINITE)
 
 
 def check_positive(**counts: int) -> None:
