@@ -349,21 +349,23 @@ def test_the_ratio_tells_stable_steps_from_unstable_ones():
     scale = jnp.asarray(np.geomspace(0.1, 10, 6), jnp.float32)
     at = jnp.ones(6)
     for factor in (0.9, 1.1):
-        edge = seen_curvature(quadratic, at, scale, step_size=1.0, key=KEY)
+        edge = seen_curvature(quadratic, at, scale, limit=2.0, step_size=1.0, key=KEY)
         eta = factor * edge.largest_step
         x, first = at, float(quadratic(at))
         step = jax.jit(lambda x, eta=eta: x - eta * jax.grad(quadratic)(x) / scale)
         for _ in range(200):
             x = step(x)
-        ratio = seen_curvature(quadratic, at, scale, step_size=eta, key=KEY).ratio
+        ratio = seen_curvature(
+            quadratic, at, scale, limit=2.0, step_size=eta, key=KEY
+        ).ratio
         assert (ratio < 1) == (float(quadratic(x)) < first) == (factor < 1)
 
 
 def test_without_a_preconditioner_the_steps_see_the_hessian():
-    found = seen_curvature(quadratic, jnp.ones(6), step_size=1e-3, key=KEY)
+    found = seen_curvature(quadratic, jnp.ones(6), limit=2.0, step_size=1e-3, key=KEY)
     assert found.seen is found.plain and found.limit == 2.0
     concave = seen_curvature(
-        lambda x: -jnp.sum(x**2), jnp.ones(6), step_size=1.0, key=KEY
+        lambda x: -jnp.sum(x**2), jnp.ones(6), limit=2.0, step_size=1.0, key=KEY
     )
     assert concave.largest_step == np.inf and concave.ratio < 0
 
@@ -381,10 +383,10 @@ def test_a_sign_step_lowers_a_quadratic_just_below_its_limit():
 def test_bad_input_is_refused():
     x = jnp.ones(6)
     with pytest.raises(InputError, match="`P` must be positive"):
-        seen_curvature(quadratic, x, jnp.zeros(6), step_size=0.1, key=KEY)
+        seen_curvature(quadratic, x, jnp.zeros(6), limit=2.0, step_size=0.1, key=KEY)
     with pytest.raises(InputError, match="shape"):
-        seen_curvature(quadratic, x, jnp.ones(5), step_size=0.1, key=KEY)
+        seen_curvature(quadratic, x, jnp.ones(5), limit=2.0, step_size=0.1, key=KEY)
     with pytest.raises(InputError, match="`step_size`"):
-        seen_curvature(quadratic, x, step_size=0.0, key=KEY)
+        seen_curvature(quadratic, x, limit=2.0, step_size=0.0, key=KEY)
     with pytest.raises(InputError, match="must return one"):
-        seen_curvature(lambda x: x, x, step_size=0.1, key=KEY)
+        seen_curvature(lambda x: x, x, limit=2.0, step_size=0.1, key=KEY)

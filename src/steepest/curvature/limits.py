@@ -28,29 +28,38 @@ References
 from typing import Literal
 
 import numpy as np
+from jax import Array
 
 from ..core.errors import InputError
 
 
-Method = Literal["gd", "momentum", "ema", "nesterov", "rmsprop", "adagrad", "adam"]
+Method = Literal[
+    "gd", "sgd", "momentum", "ema", "nesterov", "rmsprop", "adagrad", "adam", "adamw"
+]
 
 
-def stability_limit(method: Method, momentum: float = 0.0) -> float:
-    """The limit of η λ from (1)-(6); `momentum` is β, or β₁ of Adam.
+def stability_limit(method: Method, momentum: float | None = None) -> float:
+    """The limit of η λ from (1)-(6); `momentum` is β, or β₁ of Adam (0.9 if left out).
 
-    Raises `InputError` for an unknown method or a momentum outside of [0, 1).
+    Raises `InputError` for an unknown method, a momentum outside of [0, 1), and for a
+    method with memory whose momentum is not given.
     """
-    if not 0 <= momentum < 1:
+    adam = method in ("adam", "adamw")
+    if momentum is None and method in ("momentum", "ema", "nesterov"):
+        raise InputError(f"The limit of {method!r} depends on β; pass `momentum=`.")
+    beta = (0.9 if adam else 0.0) if momentum is None else momentum
+    if not 0 <= beta < 1:
         raise InputError(f"`momentum` must be at least 0 and below 1, not {momentum}.")
-    beta = momentum
     limits = {
         "gd": 2.0,
+        "sgd": 2.0,
         "momentum": 2 * (1 + beta),
         "ema": 2 * (1 + beta) / (1 - beta),
         "nesterov": 2 * (1 + beta) / (1 + 2 * beta),
         "rmsprop": 2.0,
         "adagrad": 2.0,
         "adam": 2 * (1 + beta) / (1 - beta),
+        "adamw": 2 * (1 + beta) / (1 - beta),
     }
     if method not in limits:
         raise InputError(
@@ -61,15 +70,19 @@ def stability_limit(method: Method, momentum: float = 0.0) -> float:
 
 
 def largest_step(
-    sharpness: float, method: Method = "gd", momentum: float = 0.0
+    sharpness: float, method: Method = "gd", momentum: float | None = None
 ) -> float:
     """The largest stable step size for a curvature: (1)-(6) divided by λ.
 
     `sharpness` is λ_max of the Hessian, or of P^{-1/2} H P^{-1/2} for the methods with a
-    preconditioner. Infinite where it is not positive: the quadratic model then sets no
-    limit.
+    preconditioner (`optimize.adaptive.seen_curvature` measures that). Infinite where it
+    is not positive: the quadratic model then sets no limit.
     """
     limit = stability_limit(method, momentum)
+    if np.ndim(sharpness) or not isinstance(sharpness, int | float | np.number | Array):
+        raise InputError(
+            "`sharpness` must be one number, such as `eigenpairs(H, key=key).values[0]`."
+        )
     if np.isnan(sharpness):
         raise InputError("The sharpness is not a number, so it limits no step.")
     return limit / float(sharpness) if sharpness > 0 else float("inf")

@@ -136,15 +136,15 @@ def seen_curvature(
     P: Params | None = None,
     *,
     step_size: float,
-    limit: float = 2.0,
+    limit: float,
     key: PRNGKeyArray,
     num_products: int = 32,
 ) -> SeenCurvature:
     """λ_max of H and of what the steps (1) see of it, against the limit of their rule.
 
-    `P` as `preconditioner` gives it (None: 1 everywhere); `limit` is the bound of η λ,
-    `curvature.limits.stability_limit("adam", 0.9)` for instance. `num_products` Hessian
-    products are spent on each of the two eigenvalues.
+    `P` as `preconditioner` gives it (None: 1 everywhere); `limit` is the bound of η λ of
+    the rule that makes the steps, `curvature.limits.stability_limit("adam")` for
+    instance. `num_products` Hessian products are spent on each of the two eigenvalues.
 
     Raises `InputError` for a loss without curvature, a P that is not positive or not of
     the shapes of `params`, and step sizes or limits that are not positive.
