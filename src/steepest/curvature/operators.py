@@ -28,6 +28,7 @@ References
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import jax
@@ -38,15 +39,17 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float, PyTree
 
 from ..core import mesh as meshes, pytree
-from ..core.errors import InputError
+from ..core.errors import InputError, type_name
 from ..core.progress import progress
 from .products import (
     Params,
     check,
+    check_direction,
     check_params,
     forward_or,
     hvp,
     jacobian_product,
+    no_while_loop,
     refused,
 )
 
@@ -74,14 +77,48 @@ class Operator:
         return self.theta.size
 
     def __matmul__(self, v: Any) -> Any:
-        if isinstance(v, jax.Array) and v.shape == self.theta.shape:
-            return self.matvec(v)
-        return self.unravel(self.matvec(ravel_pytree(v)[0].astype(self.theta.dtype)))
+        flat = self._flat(v)
+        found = self.matvec(flat)
+        return found if self._is_vector(v) else self.unravel(found)
 
     def quadratic(self, v: Params) -> Float[Array, ""]:
         """vᵀAv."""
-        flat = ravel_pytree(v)[0].astype(self.theta.dtype)
+        flat = self._flat(v)
         return flat @ self.matvec(flat)
+
+    @cached_property
+    def _like(self) -> Params:
+        """Structure and shapes of the parameters."""
+        return jax.eval_shape(self.unravel, self.theta)
+
+    def _is_vector(self, v: Any) -> bool:
+        return getattr(v, "shape", None) == self.theta.shape
+
+    def _flat(self, v: Any) -> Vector:
+        """`v` as a vector in the dtype of the products."""
+        if not self._is_vector(v):
+            if hasattr(v, "shape") and hasattr(self._like, "shape"):
+                raise InputError(
+                    f"The vector has the shape {v.shape}; a matrix of {self.size} × "
+                    f"{self.size} takes one of {self._like.shape}."
+                )
+            if hasattr(v, "shape"):
+                raise InputError(
+                    f"The vector has the shape {v.shape}; pass one of ({self.size},), "
+                    f"or arrays in the structure of `params`, "
+                    f"{jax.tree.structure(self._like)}."
+                )
+            check_direction(self._like, v)
+        for leaf in jax.tree.leaves(v):
+            if jnp.iscomplexobj(leaf):
+                raise InputError(
+                    "The vector is complex; multiply its real and imaginary parts one "
+                    "by one."
+                )
+        if self._is_vector(v):
+            return jnp.asarray(v).astype(self.theta.dtype)
+        leaves = [jnp.ravel(jnp.asarray(x)) for x in jax.tree.leaves(v)]
+        return jnp.concatenate([x.astype(self.theta.dtype) for x in leaves])
 
     def dense(self) -> Float[Array, "n n"]:
         """The matrix itself, by n products, made symmetric.
@@ -136,9 +173,10 @@ def hessian(
     def reverse(v: Vector) -> Vector:
         return jax.grad(lambda t: gradient(t) @ v)(theta)
 
-    product = forward_or(
-        lambda: linearized(gradient, theta)[1], lambda: jax.jit(reverse)
-    )
+    with no_while_loop(loss):
+        product = forward_or(
+            lambda: linearized(gradient, theta)[1], lambda: jax.jit(reverse)
+        )
     return Operator(product, theta, unravel, "Hessian")
 
 
@@ -160,7 +198,8 @@ def gauss_newton(
     if data is not None:
 
         def product(p: Params, v: Params, batch: PyTree) -> Params:
-            z, pull = jax.vjp(lambda q: outputs(q, batch), p)
+            with no_while_loop(outputs):
+                z, pull = jax.vjp(lambda q: outputs(q, batch), p)
             u = jacobian_product(lambda q: outputs(q, batch), p, v)
             return pull(hvp(lambda s: output_loss(s, batch), z, u))[0]
 
@@ -174,8 +213,10 @@ def gauss_newton(
         )
     check(lambda p: output_loss(outputs(p)), params)
     theta, unravel = ravel_pytree(params)
-    push, pull, z = jacobian(lambda t: outputs(unravel(t)), theta)
-    curve = jax.linearize(jax.jit(jax.grad(output_loss)), z)[1]
+    with no_while_loop(outputs):
+        push, pull, z = jacobian(lambda t: outputs(unravel(t)), theta)
+    with no_while_loop(output_loss):
+        curve = jax.linearize(jax.jit(jax.grad(output_loss)), z)[1]
     return Operator(lambda v: pull(curve(push(v))), theta, unravel, "Gauss-Newton")
 
 
@@ -202,7 +243,15 @@ def fisher(
     """
     check_params(params)
     theta, unravel = ravel_pytree(params)
-    push, pull, z = jacobian(lambda t: outputs(unravel(t)), theta)
+    z = jax.eval_shape(outputs, params)
+    if not jnp.shape(z):
+        kind = "one number" if hasattr(z, "shape") else type_name(z)
+        raise InputError(
+            f"`outputs` returns {kind}; it must return an array whose first axis is the "
+            "example, and `output_loss` sees one of them."
+        )
+    with no_while_loop(outputs):
+        push, pull, z = jacobian(lambda t: outputs(unravel(t)), theta)
     shape = jnp.shape(targets)
     if len(shape) < 2 or shape[1] != len(z):
         raise InputError(
@@ -262,7 +311,12 @@ def blocks(operator: Operator) -> dict[str, Operator]:
 
 
 def preconditioned_operator(operator: Operator, preconditioner: Params) -> Operator:
-    """P^{-1/2} A P^{-1/2} for a positive diagonal P, in the structure of `params`."""
+    """P^{-1/2} A P^{-1/2} for a positive diagonal P, in the structure of `params`.
+
+    Raises `InputError` for a P of another structure or shapes, and outside of `jit` for
+    one that is not positive and finite.
+    """
+    check_diagonal(operator._like, preconditioner)
     scale = jax.lax.rsqrt(ravel_pytree(preconditioner)[0]).astype(operator.theta.dtype)
     return Operator(
         lambda v: scale * operator.matvec(scale * v),
@@ -272,15 +326,64 @@ def preconditioned_operator(operator: Operator, preconditioner: Params) -> Opera
     )
 
 
-def from_matrix(matrix: Float[Array, "n n"]) -> Operator:
-    """A symmetric matrix that is there already, as an operator."""
-    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
-        raise InputError(f"The matrix has the shape {matrix.shape}; it must be square.")
+def from_matrix(matrix: Any) -> Operator:
+    """A symmetric matrix that is there already, as an operator.
+
+    `matrix` is an array, or lists of numbers; integers become floating-point numbers.
+
+    Raises `InputError` for what is not square, complex or not finite, and for a matrix
+    that is not symmetric but for rounding, √eps of its largest entry.
+    """
+    matrix = jnp.asarray(matrix)
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not matrix.size:
+        raise InputError(
+            f"The matrix has the shape {matrix.shape}; it must be square and not empty."
+        )
+    if jnp.iscomplexobj(matrix):
+        raise InputError(
+            "The matrix is complex; a Hermitian A + iB has the eigenvalues of the real "
+            "[[A, -B], [B, A]], each twice."
+        )
+    if not jnp.issubdtype(matrix.dtype, jnp.floating):
+        matrix = matrix.astype(jnp.result_type(float))
+    if not isinstance(matrix, jax.core.Tracer):
+        A = np.asarray(matrix, np.float64)
+        if not np.isfinite(A).all():
+            raise InputError("The matrix holds NaN or infinities; pass finite numbers.")
+        eps = float(jnp.finfo(matrix.dtype).eps)
+        if np.abs(A - A.T).max() > eps**0.5 * np.abs(A).max():
+            raise InputError(
+                "The matrix is not symmetric, so that its products say nothing of its "
+                "eigenvalues; pass (A + A.T) / 2 if its symmetric part is meant."
+            )
     theta = jnp.zeros(len(matrix), matrix.dtype)
     return Operator(jax.jit(lambda v: matrix @ v), theta, lambda v: v, "matrix")
 
 
 # -- What they share -------------------------------------------------------------------
+
+
+def check_diagonal(params: Params, P: Params) -> None:
+    """Refuse a preconditioner that is not a positive diagonal shaped like `params`."""
+    if jax.tree.structure(params) != jax.tree.structure(P):
+        raise InputError(
+            "The preconditioner must have the structure of `params`: "
+            f"{jax.tree.structure(params)}, not {jax.tree.structure(P)}."
+        )
+    for p, d in zip(jax.tree.leaves(params), jax.tree.leaves(P), strict=True):
+        if jnp.shape(p) != jnp.shape(d):
+            raise InputError(
+                f"The preconditioner has an array of shape {jnp.shape(d)} where `params` "
+                f"has {jnp.shape(p)}; it is the diagonal of P, one number a parameter."
+            )
+        d = jnp.asarray(d)
+        if isinstance(d, jax.core.Tracer):
+            continue
+        if not bool(jnp.all(jnp.isfinite(d) & (d > 0))):
+            raise InputError(
+                "The preconditioner must be positive and finite in every entry; add a "
+                "small constant to it."
+            )
 
 
 def jacobian(
@@ -349,8 +452,10 @@ def batches(
     data: PyTree | Iterable[PyTree], size: int, mesh: Mesh | None = None
 ) -> list[PyTree]:
     """A data set cut into batches; a list of batches stays as it is."""
-    if size < 1:
-        raise InputError(f"`batch_size` must be at least 1, not {size}.")
+    if not isinstance(size, int | np.integer) or size < 1:
+        raise InputError(
+            f"`batch_size` must be a whole number, at least 1, not {size}."
+        )
     if isinstance(data, list):
         parts: list[PyTree] = data
     else:

@@ -30,7 +30,8 @@ References
     Goodfellow, Bengio & Courville (2016), Deep Learning, §§4.3.1, 6.5.10.
 """
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -51,7 +52,11 @@ def directional_derivative(loss: Loss, params: Params, v: Params) -> Float[Array
 
     In units of the loss for each unit of t; divide by ‖v‖ for the slope along the unit
     vector. Costs about two evaluations of the loss and no memory for a tape.
+
+    Raises `InputError` as `hvp` does.
     """
+    check_tangent(params, v)
+    loss = scalar(loss)
     return forward_or(
         lambda: jax.jvp(loss, (params,), (v,))[1],
         lambda: inner(jax.grad(loss)(params), v),
@@ -63,7 +68,11 @@ def curvature_along(loss: Loss, params: Params, v: Params) -> Float[Array, ""]:
 
     Divide by ‖v‖² for the Rayleigh quotient, an average of the eigenvalues of H with
     the weights cos² of the angles between v and the eigenvectors (DL §4.3.1).
+
+    Raises `InputError` as `hvp` does.
     """
+    check_tangent(params, v)
+    loss = scalar(loss)
 
     def slope(p: Params) -> Float[Array, ""]:
         return jax.jvp(loss, (p,), (v,))[1]
@@ -80,12 +89,19 @@ def hvp(loss: Loss, params: Params, v: Params) -> Params:
     `v` has the structure, shapes and dtypes of `params`. Falls back to (3) where
     forward mode is refused. A loss with kinks (ReLU) has the Hessian of the smooth
     piece that `params` lies in.
+
+    Raises `InputError` for a loss that is not one floating-point number or has a
+    `while_loop` on its way, for parameters that are not floating-point arrays, and for
+    a `v` of another structure, shapes or dtypes. What is looked at is known to a trace,
+    so that nothing of it is left in a compiled program.
     """
-    gradient = jax.grad(loss)
-    return forward_or(
-        lambda: jax.jvp(gradient, (params,), (v,))[1],
-        lambda: jax.grad(lambda p: inner(gradient(p), v))(params),
-    )
+    check_tangent(params, v)
+    gradient = jax.grad(scalar(loss))
+    with no_while_loop(loss):
+        return forward_or(
+            lambda: jax.jvp(gradient, (params,), (v,))[1],
+            lambda: jax.grad(lambda p: inner(gradient(p), v))(params),
+        )
 
 
 def ggn_product(
@@ -94,8 +110,13 @@ def ggn_product(
     params: Params,
     v: Params,
 ) -> Params:
-    """The product Gv of (4): `outputs(params)` are z, `output_loss(z)` is ℓ."""
-    z, pull = jax.vjp(outputs, params)
+    """The product Gv of (4): `outputs(params)` are z, `output_loss(z)` is ℓ.
+
+    Raises `InputError` as `hvp` does.
+    """
+    check_tangent(params, v)
+    with no_while_loop(outputs):
+        z, pull = jax.vjp(outputs, params)
     u = jacobian_product(outputs, params, v)
     return pull(hvp(output_loss, z, u))[0]
 
@@ -138,6 +159,34 @@ def refused(error: BaseException) -> bool:
     return "custom_vjp" in str(error) or "custom_lin" in str(error)
 
 
+@contextlib.contextmanager
+def no_while_loop(fun: Callable) -> Iterator[None]:
+    """Says of a function that reverse mode refuses why, and what to write instead."""
+    try:
+        yield
+    except ValueError as error:
+        if "while_loop" not in str(error) or isinstance(error, InputError):
+            raise
+        name = getattr(fun, "__name__", "<lambda>")
+        who = "The function" if name == "<lambda>" else f"`{name}`"
+        raise InputError(
+            f"{who} has a `lax.while_loop`, through which no gradient leads; write it "
+            "with a fixed number of iterations: `lax.scan`, or `lax.fori_loop` with "
+            "bounds that are Python integers."
+        ) from error
+
+
+def scalar(loss: Loss) -> Loss:
+    """The loss, refused when it is traced and returns anything but one number."""
+
+    def checked(params: Params) -> Float[Array, ""]:
+        value = loss(params)
+        check_value(value)
+        return jnp.asarray(value)
+
+    return checked
+
+
 def check(loss: Loss, params: Params, *others: Params) -> None:
     """Refuse, in one sentence, what has no curvature: see each of them.
 
@@ -146,8 +195,16 @@ def check(loss: Loss, params: Params, *others: Params) -> None:
     Raises `InputError`.
     """
     check_params(params)
-    value = jax.eval_shape(loss, params)
-    if not hasattr(value, "shape"):
+    check_value(jax.eval_shape(loss, params))
+    for v in others:
+        check_direction(params, v)
+
+
+def check_value(value: Any) -> None:
+    """Refuse what a loss returns, unless it is one floating-point number."""
+    if isinstance(value, float):
+        return
+    if not hasattr(value, "shape") or not hasattr(value, "dtype"):
         raise InputError(
             f"The loss returns {type_name(value)}; it must return one number. Return "
             "the loss alone, without metrics or state."
@@ -157,8 +214,6 @@ def check(loss: Loss, params: Params, *others: Params) -> None:
             f"The loss returns {value.dtype}{list(value.shape)}; it must return one "
             "floating-point number: take a mean or a sum over the batch."
         )
-    for v in others:
-        check_direction(params, v)
 
 
 def check_params(params: Params) -> None:
@@ -189,3 +244,21 @@ def check_direction(params: Params, v: Params) -> None:
                 f"The direction has an array of shape {jnp.shape(d)} where `params` "
                 f"has {jnp.shape(p)}; make it in the shapes of `params`."
             )
+
+
+def check_tangent(params: Params, v: Params) -> None:
+    """Refuse parameters or a direction that no derivative can be taken with."""
+    check_params(params)
+    check_direction(params, v)
+    for p, d in zip(jax.tree.leaves(params), jax.tree.leaves(v), strict=True):
+        ours, theirs = canonical(p), canonical(d)
+        if ours != theirs:
+            raise InputError(
+                f"The direction has an array of {theirs} where `params` has {ours}; "
+                "convert it: `jax.tree.map(lambda d, p: d.astype(p.dtype), v, params)`."
+            )
+
+
+def canonical(x: Any) -> Any:  # both: an array or a number; a NumPy dtype
+    """The dtype that JAX makes of it: float32 of float64 where that is not enabled."""
+    return jax.dtypes.canonicalize_dtype(getattr(x, "dtype", type(x)))
