@@ -45,7 +45,6 @@ References
 """
 
 from collections.abc import Callable
-from statistics import NormalDist
 from typing import Any, NamedTuple
 
 import jax
@@ -56,6 +55,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from ..core.errors import InputError
 from ..core.progress import progress
+from ..core.student import student_quantile
 from ..curvature.products import Params, check, jacobian_product
 from ._ray import working_dtype
 
@@ -294,7 +294,7 @@ def _result(
     level: float,
 ) -> GradientNoise:
     T, var = T * width, var * np.array([[width**2, width], [width, 1]])
-    low, high = _fieller(T, M, var, _student((1 + level) / 2, count - 1))
+    low, high = _fieller(T, M, var, student_quantile((1 + level) / 2, count - 1))
     B = T / M if M > 0 else float("inf")
     known = M > 0 and np.isfinite(high)
     power = 2 ** round(np.log2(min(max(B, 1.0), 2.0**62))) if known else 0
@@ -373,14 +373,3 @@ def _refuse_nonfinite(squares: np.ndarray) -> None:
 
 def _double(x: Array) -> np.ndarray:
     return np.asarray(x, np.float64)
-
-
-def _student(p: float, nu: int) -> float:
-    """The quantile of Student's distribution (Abramowitz & Stegun 26.7.5)."""
-    z = NormalDist().inv_cdf(p)
-    return (
-        z
-        + (z**3 + z) / (4 * nu)
-        + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * nu**2)
-        + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * nu**3)
-    )
