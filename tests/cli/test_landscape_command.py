@@ -101,3 +101,19 @@ def test_help_has_examples(steepest):
 )
 def test_what_makes_no_sense_is_refused(refused, quadratic, arguments, word):
     assert word in refused("landscape", f"{quadratic}:problem", *arguments)
+
+
+FLAT = """
+    import jax.numpy as jnp, numpy as np, steepest
+
+    x = np.ones((8, 1), np.float32)
+    loss = lambda model, batch: jnp.mean((batch[0] * model["w"][0] ** 2) ** 2)
+    at_rest = steepest.Problem(model={"w": jnp.zeros(1)}, loss=loss, data=(x, x))
+    single = steepest.Problem(model={"w": jnp.ones(1)}, loss=loss, data=(x, x))
+"""
+
+
+def test_the_cure_is_an_option_and_no_function(refused, program):
+    file = program("", base=FLAT)
+    assert "`--along random`" in refused("landscape", f"{file}:at_rest")
+    assert "leave `--plane` out" in refused("landscape", f"{file}:single", "--plane")

@@ -43,6 +43,15 @@ def test_without_a_name_all_are_listed(steepest):
         assert f"\n{name} " in out
 
 
+def test_the_list_is_json_too(steepest):
+    data = json.loads(steepest("minimize", "--json").out)
+    assert [f["name"] for f in data["functions"]] == list(functions.names())
+    assert [f["name"] for f in data["sums_of_squares"]] == list(functions.mgh.names())
+    assert {"name": "wood", "variables": 4, "residuals": 6, "number": 14} in data[
+        "sums_of_squares"
+    ]
+
+
 def test_a_name_in_both_lists_can_be_told_apart(steepest):
     four = steepest("minimize", "mgh/wood", "--json", "--from", "far", "--steps", "1")
     values = json.loads(four.out)["values"]
@@ -67,6 +76,9 @@ def test_bad_input_is_refused(refused, tmp_path):
         "minimize", "six-hump-camel", "--method", "dogleg"
     )
     assert "2 variables" in refused("minimize", "beale", "--start", "1,2,3")
+    assert "leave one of them out" in refused(
+        "minimize", "beale", "--start", "1,2", "--from", "far"
+    )
     assert "commas" in refused("minimize", "beale", "--start", "one,two")
     assert "standard or far" in refused("minimize", "beale", "--from", "near")
     assert "two variables" in refused(

@@ -12,6 +12,7 @@ from steepest.curvature import (
     curvature_along,
     directional_derivative,
     fisher,
+    from_matrix,
     gauss_newton,
     ggn_product,
     hessian,
@@ -286,3 +287,43 @@ def test_data_without_a_common_first_axis_are_refused():
     ragged = (jnp.ones((3, 2)), jnp.ones(4))
     with pytest.raises(InputError, match="common first axis"):
         hessian(lambda p, b: jnp.sum(p), jnp.ones(2), data=ragged)
+
+
+def square(p):
+    return jnp.sum(p["a"] ** 2)
+
+
+THREE = {"a": jnp.ones(3)}
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda H: H @ jnp.ones(4), "shape"),
+        (lambda H: H.quadratic(jnp.ones(4)), "shape"),
+        (lambda H: H @ {"b": jnp.ones(3)}, "structure"),
+        (lambda H: H @ {"a": jnp.ones(2)}, "shape"),
+        (lambda H: H @ jnp.ones(3, complex), "complex"),
+        (lambda H: preconditioned_operator(H, {"a": jnp.ones(2)}), "shape"),
+        (lambda H: preconditioned_operator(H, jnp.ones(3)), "structure"),
+        (lambda H: preconditioned_operator(H, {"a": -jnp.ones(3)}), "positive"),
+        (lambda H: preconditioned_operator(H, {"a": jnp.zeros(3)}), "positive"),
+        (lambda _: hessian(lambda p, b: square(p) * jnp.mean(b), THREE, data=jnp.ones(4), batch_size=0), "whole number"),
+        (lambda _: fisher(lambda p: square(p), lambda z, y: z * y, THREE, jnp.ones((1, 3))), "first axis"),
+        (lambda _: from_matrix(jnp.asarray([[0.0, 1], [-1, 0]])), "not symmetric"),
+        (lambda _: from_matrix(jnp.asarray([[0, 1j], [-1j, 0]])), "complex"),
+        (lambda _: from_matrix(jnp.asarray([[jnp.nan]])), "NaN"),
+        (lambda _: from_matrix(jnp.ones((2, 3))), "square"),
+    ],
+)  # fmt: skip
+def test_what_no_operator_can_use_is_refused(call, message):
+    with pytest.raises(InputError, match=message):
+        call(hessian(square, THREE))
+
+
+def test_numbers_that_are_no_floats_are_made_so():
+    assert from_matrix([[2, 1], [1, 2]]).dense().tolist() == [[2, 1], [1, 2]]
+    H = hessian(square, THREE)
+    assert (H @ np.arange(3)).tolist() == [0, 2, 4]
+    assert (H @ {"a": jnp.arange(3)})["a"].tolist() == [0, 2, 4]
+    assert float(H.quadratic({"a": jnp.ones(3)})) == 6

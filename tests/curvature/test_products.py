@@ -5,7 +5,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from steepest.curvature import hvp
+from steepest import InputError
+from steepest.curvature import (
+    curvature_along,
+    directional_derivative,
+    gauss_newton,
+    ggn_product,
+    hessian,
+    hvp,
+    sharpness,
+)
 
 
 def two_layers(params, x):
@@ -77,3 +86,67 @@ def test_a_rule_written_for_reverse_mode_alone_is_no_obstacle(nested):
 def test_a_true_type_error_is_not_swallowed():
     with pytest.raises(TypeError):
         hvp(lambda p: jnp.sum(p) + "a", jnp.ones(2), jnp.ones(2))
+
+
+def fixed(x):
+    return jax.lax.while_loop(lambda c: c[0] < 3, lambda c: (c[0] + 1, jnp.sin(c[1])), (0, x))[1].sum()  # fmt: skip
+
+
+def square(x):
+    return jnp.sum(x**2)
+
+
+ONES = jnp.ones(3)
+
+
+@pytest.mark.parametrize("product", [directional_derivative, curvature_along, hvp])
+@pytest.mark.parametrize(
+    ("function", "params", "v", "message"),
+    [
+        (lambda x: x**2, ONES, ONES, "mean or a sum"),
+        (lambda x: (square(x), x), ONES, ONES, "Return the loss alone"),
+        (square, ONES, jnp.ones(4), r"shape \(4,\)"),
+        (lambda p: square(p["a"]), {"a": ONES}, {"b": ONES}, "structure"),
+        (square, ONES.astype(jnp.bfloat16), ONES, "convert it"),
+        (square, jnp.arange(3), jnp.arange(3), "floating-point arrays only"),
+    ],
+)
+@pytest.mark.parametrize("compiled", [False, True])
+def test_what_cannot_be_multiplied_is_refused(
+    product, function, params, v, message, compiled
+):
+    run = lambda p, v: product(function, p, v)
+    with pytest.raises(InputError, match=message):
+        (jax.jit(run) if compiled else run)(params, v)
+
+
+def test_the_checks_leave_nothing_in_a_compiled_program():
+    ours = jax.make_jaxpr(lambda x, v: hvp(square, x, v))(ONES, ONES)
+    plain = jax.make_jaxpr(lambda x, v: jax.jvp(jax.grad(square), (x,), (v,))[1])(
+        ONES, ONES
+    )
+    assert str(ours) == str(plain)
+
+
+def test_a_gauss_newton_product_of_a_vector_loss_is_refused():
+    with pytest.raises(InputError, match="mean or a sum"):
+        ggn_product(lambda p: p, lambda z: z, ONES, ONES)
+    with pytest.raises(InputError, match="shape"):
+        ggn_product(lambda p: p, square, ONES, jnp.ones(2))
+
+
+def test_a_while_loop_is_named_with_what_to_write_instead():
+    for ask in (
+        lambda: hvp(fixed, ONES, ONES),
+        lambda: hessian(fixed, ONES),
+        lambda: gauss_newton(lambda p: fixed(p)[None], square, ONES),
+        lambda: sharpness(fixed, ONES, key=jax.random.key(0)),
+    ):
+        with pytest.raises(InputError, match="fixed number of iterations"):
+            ask()
+    with pytest.raises(InputError, match="`fixed` has"):
+        hvp(fixed, ONES, ONES)
+    # forward mode goes through it: sin(sin(sin 1)) three times over
+    slope = jnp.cos(ONES) * jnp.cos(jnp.sin(ONES)) * jnp.cos(jnp.sin(jnp.sin(ONES)))
+    found = directional_derivative(fixed, ONES, ONES)
+    np.testing.assert_allclose(found, jnp.sum(slope), rtol=1e-5)

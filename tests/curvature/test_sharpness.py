@@ -275,3 +275,23 @@ def test_it_can_be_compiled_and_mapped_over():
 def test_what_has_no_curvature_is_refused(params, options, message):
     with pytest.raises(InputError, match=message):
         sharpness(lambda p: jnp.zeros(()), params, key=KEY, **options)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda x: sharpness(lambda x: x**2, x, key=jax.random.key(0)), "mean or a sum"),
+        (lambda x: sharpness(lambda x: jnp.sum(jnp.abs(x) ** 1.5), 0 * x, key=jax.random.key(0)), "not finite"),
+        (lambda x: preconditioned(jnp.sum, x, -x), "positive"),
+        (lambda x: preconditioned(jnp.sum, x, jnp.ones(2)), "shape"),
+    ],
+)  # fmt: skip
+def test_what_has_no_sharpness_is_refused(call, message):
+    with pytest.raises(InputError, match=message):
+        call(jnp.ones(3))
+
+
+def test_inside_jit_a_hessian_that_is_not_finite_makes_nan():
+    kinked = lambda x: jnp.sum(jnp.abs(x) ** 1.5)
+    found = jax.jit(lambda x: sharpness(kinked, x, key=jax.random.key(0)))(jnp.zeros(3))
+    assert jnp.isnan(found.value)

@@ -125,6 +125,42 @@ def test_a_direction_without_length_is_refused():
         forecast(rosenbrock, jnp.full(2, jnp.nan), jnp.ones(2))
 
 
+def kinked(x):
+    return jnp.sum(jnp.abs(x) ** 1.5)  # curvature without bound at 0
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda x: optimal_step(rosenbrock, x * jnp.nan), "NaN or infinities"),
+        (lambda x: optimal_step(rosenbrock, x * jnp.nan, x), "finite numbers"),
+        (lambda x: optimal_step(kinked, 0 * x, x), "finite numbers"),
+        (lambda x: critical_sharpness(quadratic([1, 2]), x, -x, initial=jnp.inf), "`initial`"),
+        (lambda x: critical_sharpness(quadratic([1, 2]), x, -x, accuracy=0.0), "`accuracy`"),
+        (lambda x: critical_sharpness(quadratic([1, 2]), x, -x, max_evaluations=0), "`max_evaluations`"),
+        (lambda x: critical_sharpness(quadratic([1, 2]), x, x), "uphill"),
+        (lambda x: forecast(rosenbrock, x, x.astype(jnp.float32)), "convert it"),
+    ],
+)  # fmt: skip
+def test_what_has_no_step_is_refused(call, message):
+    with pytest.raises(InputError, match=message):
+        call(jnp.ones(2))
+
+
+@pytest.mark.parametrize("size", [1e-30, 1e-200, 1e100])
+def test_the_length_of_the_direction_does_not_matter(size):
+    x = jnp.ones(2)
+    best = optimal_step(quadratic([1, 3]), x, -size * x)
+    np.testing.assert_allclose(best.size * size, 1, rtol=1e-12)
+    np.testing.assert_allclose([best.decrease, best.rayleigh], 2, rtol=1e-12)
+    found = critical_sharpness(quadratic([1, 3]), x, -size * x, max_evaluations=200)
+    np.testing.assert_allclose(found.step * size, 2, rtol=0.02)  # `accuracy`
+
+
+def test_a_step_of_zero_is_said_to_lead_nowhere():
+    assert "leads nowhere" in str(forecast(rosenbrock, jnp.ones(2), jnp.zeros(2)))
+
+
 # -- Limits ----------------------------------------------------------------------------
 
 

@@ -326,12 +326,78 @@ def test_a_share_that_is_not_positive_is_refused(option, value):
         tracking.tracker(loss, key=KEY, **{option: value})
 
 
+def donated():
+    x = jnp.asarray(STEADY) + 0
+    jax.jit(lambda x: x * 2, donate_argnums=0)(x)
+    return x
+
+
 @pytest.mark.parametrize(
-    ("other", "message"),
-    [({"x": STEADY}, "structure of `params`"), (jnp.ones(5), "shape")],
+    ("options", "step", "params", "message"),
+    [
+        ({}, 0, donated, "were donated"),
+        ({}, "a", lambda: STEADY, "whole number"),
+        ({"preconditioner": jnp.ones(5)}, 0, lambda: STEADY, "shape"),
+        ({"preconditioner": -jnp.ones(N)}, 0, lambda: STEADY, "positive"),
+        ({"preconditioner": lambda: jnp.zeros(N)}, 0, lambda: STEADY, "positive"),
+    ],
 )
-def test_parameters_that_change_on_the_way_are_refused(ample, other, message):
+def test_what_can_be_refused_is_refused_at_the_first_call(
+    options, step, params, message
+):
+    with pytest.raises(InputError, match=message):
+        tracking.tracker(loss, key=KEY, **options)(step, params())
+
+
+def test_a_call_inside_of_jit_is_refused():
+    watch = tracking.tracker(loss, key=KEY)
+    with pytest.raises(InputError, match="inside of `jit`"):
+        jax.jit(lambda x: (watch(0, x), x)[1])(STEADY)
+
+
+@pytest.mark.parametrize(
+    ("other", "step", "message"),
+    [
+        (lambda: {"x": STEADY}, 2, "structure"),
+        (lambda: jnp.ones(5), 2, "shapes"),
+        (lambda: STEADY.astype(jnp.bfloat16), 2, "dtypes"),
+        (donated, 2, "deleted"),
+        (lambda: STEADY, "two", "int"),
+    ],
+)
+def test_later_trouble_is_a_measurement_of_nan_and_the_loop_goes_on(
+    ample, other, step, message
+):
     watch = tracking.tracker(loss, key=KEY, **ample)
     points_of(watch, [STEADY] * 2)
-    with pytest.raises(InputError, match=message):
-        watch(2, other)
+    seen = watch(step, other())
+    assert np.isnan(seen.highest) and not seen.reliable and message in seen.trouble
+    assert isinstance(seen.step, int) and seen.num_products == 0
+    (after,) = points_of(watch, [STEADY])
+    assert after.reliable and after.trouble == ""
+    record = Record()
+    watch.record(record)
+    assert len(record["sharpness"].step) == 4
+
+
+def test_a_preconditioner_that_turns_bad_is_trouble_too(ample):
+    P = [jnp.ones(N)]
+    watch = tracking.tracker(loss, preconditioner=lambda: P[0], key=KEY, **ample)
+    points_of(watch, [STEADY] * 2)
+    P[0] = jnp.zeros(N)
+    (seen,) = points_of(watch, [STEADY])
+    assert np.isnan(seen.highest) and "positive" in seen.trouble
+
+
+def test_among_many_directions_one_that_overtakes_is_found_at_once(ample):
+    """The old top keeps its residual near zero, which proves nothing of the new one."""
+    n = 20_000
+    bulk = np.linspace(0.0, 1.0, n - 2)
+    watch = tracking.tracker(loss, key=KEY, **ample)
+    spectra = [spectrum(10.0, float(t), tail=bulk) for t in range(8, 20)]
+    for seen, x in zip(points_of(watch, spectra), spectra, strict=True):
+        assert seen.reliable
+        # two eigenvalues less than 5 % apart may both be meant
+        assert seen.highest >= 0.95 * float(x.max())
+        assert seen.num_products in (6, 12)
+    assert [s.num_products for s in watch.history[::4]] == [12, 12, 12]

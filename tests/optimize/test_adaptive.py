@@ -380,6 +380,12 @@ def test_a_sign_step_lowers_a_quadratic_just_below_its_limit():
     assert np.isinf(largest_sign_step(lambda x: -jnp.sum(x**2), x))
 
 
+@pytest.mark.parametrize("size", [-1.0, float("nan"), float("inf")])
+def test_the_book_has_no_such_step_size(size):
+    with pytest.raises(InputError, match="`step_size`"):
+        book("sgd", size)
+
+
 def test_bad_input_is_refused():
     x = jnp.ones(6)
     with pytest.raises(InputError, match="`P` must be positive"):

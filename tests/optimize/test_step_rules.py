@@ -220,6 +220,7 @@ def test_polyaks_size_is_zero_where_there_is_nothing_to_gain():
     assert polyak(jnp.float32(1), 1.0, jnp.ones(2)) == 0
     assert polyak(jnp.float32(1), 2.0, jnp.ones(2)) == 0
     assert polyak(jnp.float32(1), 0.0, jnp.zeros(2)) == 0
+    assert polyak(1.0, 0.0, jnp.ones(2)) == 0.5  # a Python number will do
     np.testing.assert_allclose(
         polyak(jnp.float32(1e30), 0.0, jnp.full((4,), 1e25)), 2.5e-21, rtol=1e-5
     )

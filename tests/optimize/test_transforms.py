@@ -269,6 +269,12 @@ def refused(tx, **given):
     [
         (lambda: scale_by_line_search("golden"), '"armijo", "wolfe" or "best"'),
         (lambda: scale_by_line_search(growth=0.5), "`growth`"),
+        (lambda: scale_by_line_search(initial=0.0), "`initial`"),
+        (lambda: scale_by_line_search(initial=float("nan")), "`initial`"),
+        (lambda: scale_by_line_search(max_evaluations=1), "`max_evaluations`"),
+        (lambda: scale_by_line_search("best", candidates=()), "`candidates`"),
+        (lambda: scale_by_line_search("best", candidates=(-1.0,)), "`candidates`"),
+        (lambda: scale_by_polyak(float("nan")), "`lowest`"),
         (lambda: scale_by_inverse_curvature(key=KEY, every=0), "`every`"),
         (lambda: scale_by_polyak().init({}), "no numbers"),
         (refused(scale_by_line_search(), params=PARAMS), "needs `value_fn`"),
@@ -291,3 +297,9 @@ def refused(tx, **given):
 def test_what_cannot_be_scaled_is_refused(call, message):
     with pytest.raises(InputError, match=message):
         call()
+
+
+def test_at_a_critical_point_steepest_descent_stays():
+    tx = steepest_descent(0.1)
+    updates, _ = tx.update(ZERO, tx.init(PARAMS))
+    assert all(not np.any(u) for u in jax.tree.leaves(updates))

@@ -260,6 +260,7 @@ UP = jnp.array([-1.0, -1.0])
     ("call", "message"),
     [
         (lambda: strong_wolfe(himmelblau, X, UP), "leads uphill"),
+        (lambda: strong_wolfe(himmelblau, X, 0 * UP), "is zero"),
         (lambda: strong_wolfe(himmelblau, X + jnp.nan, -UP), "not finite"),
         (lambda: strong_wolfe(himmelblau, X, -UP, c1=0.5, c2=0.4), "c1 < c2"),
         (lambda: strong_wolfe(himmelblau, X, -UP, max_evaluations=1), "at least 2"),

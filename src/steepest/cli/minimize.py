@@ -34,11 +34,14 @@ def run(
         typer.Option("--start", metavar="X,Y,…", help="Start here."),
     ] = None,
     place: Annotated[
-        str,
+        str | None,
         typer.Option(
-            "--from", metavar="WHERE", help="standard or far: a start of the function."
+            "--from",
+            metavar="WHERE",
+            help="standard or far: a start of the function. [default: standard]",
+            show_default=False,
         ),
-    ] = "standard",
+    ] = None,
     steps: Annotated[
         int, typer.Option("--steps", metavar="N", help="At most so many steps.")
     ] = 400,
@@ -65,7 +68,7 @@ def run(
       steepest minimize beale --picture path.svg
     """
     if name is None:
-        listed()
+        listed(as_json)
         return None
     if picture is not None:
         writable(picture, ".svg")
@@ -114,16 +117,32 @@ def solve(
 # -- What there is ---------------------------------------------------------------------
 
 
-def listed() -> None:
+def listed(as_json: bool) -> None:
     """All names."""
     from ..problems import functions
 
-    rows = [(n, f"{f.n}", f.about) for n, f in catalogue(functions).items()]
-    put("Test functions, with their numbers of variables:\n" + table(rows))
     mgh = functions.mgh
+    plain = catalogue(functions)
+    squares = {name: mgh.get(name) for name in mgh.names()}
+    if as_json:
+        data = {
+            "schema": 1,
+            "kind": "steepest.functions",
+            "functions": [
+                {"name": n, "variables": f.n, "about": f.about}
+                for n, f in plain.items()
+            ],
+            "sums_of_squares": [
+                {"name": n, "variables": p.n, "residuals": p.m, "number": p.number}
+                for n, p in squares.items()
+            ],
+        }
+        put(json.dumps(data, indent=2, ensure_ascii=False))
+        return
+    rows = [(n, f"{f.n}", f.about) for n, f in plain.items()]
+    put("Test functions, with their numbers of variables:\n" + table(rows))
     rows = [
-        (n, f"{p.n}", f"{p.m} residuals, number {p.number}")
-        for n, p in ((n, mgh.get(n)) for n in mgh.names())
+        (n, f"{p.n}", f"{p.m} residuals, number {p.number}") for n, p in squares.items()
     ]
     put(
         "\nSums of squares, of Moré, Garbow & Hillstrom (`mgh/NAME` where both lists "
@@ -169,10 +188,15 @@ def find(name: str, method: str) -> dict[str, Any]:
 
 
 def starting_point(
-    function: dict[str, Any], start: str | None, place: str
+    function: dict[str, Any], start: str | None, place: str | None
 ) -> list[float]:
     """Where to begin: numbers that were given, or a start of the function."""
     starts = function["starts"]
+    if start is not None and place is not None:
+        raise InputError(
+            "`--start` and `--from` both say where to start; leave one of them out."
+        )
+    place = place or "standard"
     if place not in ("standard", "far"):
         raise InputError(f"`--from` is standard or far, not {place!r}.")
     if start is None:

@@ -7,7 +7,9 @@ itself at
     t = √(2 J / |c|).                                                        (1)
 """
 
+import contextlib
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import equinox as eqx
@@ -43,6 +45,16 @@ PLANES = {
 }
 
 
+NO_GRADIENT = (
+    "The gradient is zero here, so there is no way downhill; look `--along random` or "
+    "`--along eigenvectors`."
+)
+PARALLEL = (
+    "The two directions of this plane are parallel here; look `--along random`, or "
+    "leave `--plane` out."
+)
+
+
 def look(
     made: Objective,
     model: Any,
@@ -57,6 +69,10 @@ def look(
     key = jax.random.key(seed)
     loss, params = made.loss, made.params
     what = (PLANES if on_plane else WORDS)[along]
+    if on_plane and sum(p.size for p in jax.tree.leaves(params)) < 2:
+        raise InputError(
+            "A plane needs two parameters, of which there is one; leave `--plane` out."
+        )
     if along == "trajectory":
         if not on_plane:
             first, last = made.iterates[0], made.iterates[-1]
@@ -83,17 +99,30 @@ def look(
     across = reach
     if along in ("gradient", "eigenvectors") and radius is None:
         across = telling(made, v, "eigenvectors")
-    plane = landscape.plane(
-        loss, params, u, v, reach=(reach, across), points=points, orthogonal=True
-    )
+    with told_as_options("parallel", PARALLEL):
+        plane = landscape.plane(
+            loss, params, u, v, reach=(reach, across), points=points, orthogonal=True
+        )
     return plane, None, what
+
+
+@contextlib.contextmanager
+def told_as_options(fault: str, message: str) -> Iterator[None]:
+    """A fault of the library in words of the command line, whose user has no functions."""
+    try:
+        yield
+    except InputError as error:
+        if fault not in str(error):
+            raise
+        raise InputError(message) from error
 
 
 def direction(made: Objective, model: Any, along: str, key: Any) -> PyTree:
     """The first direction, in the structure of the parameters."""
     match along:
         case "gradient":
-            return landscape.gradient_direction(made.loss, made.params)
+            with told_as_options("gradient is zero", NO_GRADIENT):
+                return landscape.gradient_direction(made.loss, made.params)
         case "update":
             return next_update(made)
         case "random":

@@ -14,13 +14,20 @@ not depend on B gives
 So of m batches one half chooses v, the top eigenvector of its mean Hessian, and with the
 qᵢ = vᵀH_{Bᵢ}v of the k others and the λᵢ = λ_max(H_{Bᵢ}) of all
 
-    mean(q) − t_{k−1} s_q/√k  ≤  λ_max(H)  ≤  mean(λ) + t_{m−1} s_λ/√m       (3)
+    mean(q) − t_{k−1} s_q/√k  ≤  λ_max(H)  ≤  mean(λ) + u_{m−1} s_λ/√m       (3)
 
-where t is Student's quantile of 1 − (1 − confidence)/2 for each side.
+    u = t + γ (1 + 2t²)/(6√m)
+
+where t is Student's quantile of 1 − (1 − confidence)/2 for each side. Eigenvalues of
+batches have a long upper tail, for which t is too short a way up; γ ≥ 0, their sample
+skewness, lengthens it (0 where they have none).
 
 Proved are (1) and (2), for any m, B and v, however badly v was computed. Asymptotic are
 the two t-bounds of means in (3): exact for normal q and λ, and otherwise right as m
-grows. The union of both sides needs no independence between them. To each λᵢ its residual
+grows. For few batches of examples with heavy tails that is not enough: with log-normal
+scales (σ = 1, batches of 32) the upper side of 95 % intervals held in 83 % of draws with
+8 batches, 77 % without γ, and in 87 % with 3; with σ = ½ in 94 %. Larger batches help
+there more than more of them. The union of both sides needs no independence between them. To each λᵢ its residual
 is added, the distance within which a batch has an eigenvalue of that Ritz value; that it
 is the batch's largest follows only with probability, from the random part of the start.
 
@@ -32,6 +39,7 @@ References
     Jensen's inequality, for (1), in Boyd & Vandenberghe (2004), Convex Optimization,
     §§3.1.8, 3.2.3.
     Goodfellow, Bengio & Courville (2016), Deep Learning, §5.4.4.  -- standard errors
+    Chen (1995), Testing the mean of skewed distributions.         -- u, its first term
     Abramowitz & Stegun (1964), Handbook of Mathematical Functions, §26.7.
 """
 
@@ -59,6 +67,7 @@ from .products import Params, check, curvature_along
 TOLERANCE = 0.01  # residual of a batch's eigenvalue, relative to it
 POOLED = 1e-3  # the same of the mean of batches
 NEAR = 0.1  # what `examples_needed` is said for
+FEW = 8  # batches below which the interval says that they are few
 
 
 class BatchInterval(NamedTuple):
@@ -78,9 +87,12 @@ class BatchInterval(NamedTuple):
 
     def __str__(self) -> str:
         m = len(self.maxima)
+        size = self.num_examples / m
+        about = f"{size:.0f}" if size == int(size) else f"{size:.3g} on average"
+        few = " (few batches: a long tail of the data may lie above)" if m < FEW else ""
         return (
             f"λ_max of all data in [{self.lower:.4g}, {self.upper:.4g}] at "
-            f"{self.confidence:.0%}, from {m} batches of {self.num_examples // m}: "
+            f"{self.confidence:.0%}, from {m} batches of {about}{few}: "
             f"pooled {self.pooled:.4g}; a batch alone has {self.maxima.mean():.4g} on "
             f"average, {self.bias:+.2g} for its size. ±10 % takes "
             f"{self.examples_needed} examples."
@@ -100,6 +112,10 @@ def batch_interval(
     max_products: int = 60,
 ) -> BatchInterval:
     """A two-sided interval (3) for the largest Hessian eigenvalue over all data.
+
+    It holds as often as `confidence` says for many batches, or for values that are
+    nearly normal. With fewer than eight, and data with long tails, the upper side is
+    too low more often: 13 to 17 % of the time, in place of 2.5 %, for log-normal scales.
 
     **Arguments**
 
@@ -215,14 +231,24 @@ def interval(
 ) -> tuple[float, float]:
     """The two sides of (3)."""
     lower = float(quotients.mean()) - margin(quotients, confidence)
-    upper = float(maxima.mean()) + margin(maxima, confidence)
+    upper = float(maxima.mean()) + margin(maxima, confidence, skewness(maxima))
     return lower, upper
 
 
-def margin(x: Float[np.ndarray, " k"], confidence: float) -> float:
-    """t s/√k."""
+def margin(x: Float[np.ndarray, " k"], confidence: float, skew: float = 0.0) -> float:
+    """t s/√k, or u s/√k."""
     t = student((1 + confidence) / 2, len(x) - 1)
-    return t * float(x.std(ddof=1)) / len(x) ** 0.5
+    u = t + skew * (1 + 2 * t**2) / (6 * len(x) ** 0.5)
+    return u * float(x.std(ddof=1)) / len(x) ** 0.5
+
+
+def skewness(x: Float[np.ndarray, " k"]) -> float:
+    """γ, the third moment of a sample of three or more about its mean, or 0 below 0."""
+    k, s = len(x), float(x.std(ddof=1))
+    if s == 0:
+        return 0.0
+    cubes = float((((x - x.mean()) / s) ** 3).sum())
+    return max(0.0, cubes * k / ((k - 1) * (k - 2)))
 
 
 def student(p: float, freedom: int) -> float:

@@ -4,13 +4,16 @@ At each point θₜ a Lanczos section T = QHQᵀ is grown by a few rows at a tim
 
     q₁ ∝ v_max + v_min + NOISE · z,                                          (1)
 
-the vectors found at the last point, which turn slowly, and a random unit vector z, by
-which an eigenvalue that overtakes the largest can be found. It grows until the largest
-Ritz value μ with ‖Hv − μv‖ = r is *reliable*,
+the vectors found at the last point, which turn slowly, and a random unit vector z of
+equal length, by which an eigenvalue that overtakes the largest can be found. Of n
+directions a random one has 1/√n of its length along the new one: it takes some products
+until that is seen, so that there are `least` of them in any case. The section grows
+until the largest Ritz value μ with ‖Hv − μv‖ = r is *reliable*,
 
     r ≤ tolerance · |μ|,                                                     (2)
 
-or the products that it may spend are spent. With a positive diagonal P all of it is
+or the products that it may spend are spent. (2) proves that an eigenvalue lies as near
+as r; that it is the largest follows only with probability, from z. With a positive diagonal P all of it is
 said of P^{-1/2} H P^{-1/2}, in whose variable an optimiser that divides by P descends.
 
 The trace costs a few products more. Its part inside of the section is known, and only
@@ -39,8 +42,9 @@ from ._lanczos import Iteration, begin, proceed
 from .products import Loss, Params, hvp
 
 
-NOISE = 0.3  # length of the random part of a warm start, of the given part
+NOISE = 1.0  # length of the random part of a warm start, of the given part
 ROUND = 3  # products between two looks
+LEAST = 6  # products at one point, at least
 ROWS = 24  # products at one point, at most
 PROBES = 4  # of the trace
 TOLERANCE = 0.05
@@ -100,9 +104,12 @@ def follow(
     key: PRNGKeyArray,
     turn: int,
     most: int = ROWS,
+    least: int = LEAST,
     preconditioner: Params | None = None,
 ) -> Followed:
     """Look at one point, with at most `most` products for the ends (one look at least).
+
+    Between the two, `least` and `most`, it ends as soon as the answer is reliable.
 
     `directions` are those of the last point, `()` at the first; `turn` counts the points
     and, with `key`, draws what is random.
@@ -118,7 +125,7 @@ def follow(
         ends, S = _ends(now, done)
         reliable = bool(ends[1] <= course.tolerance * abs(ends[0]))
         finite = bool(np.isfinite(ends).all())
-        short = course.lowest and done < min(2 * ROUND, rows)
+        short = done < min(least, rows)
         if not finite or done == rows or (reliable and not short) or done >= most:
             break
     value, error, spent = float("nan"), float("nan"), done

@@ -38,7 +38,8 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 from ..core.errors import InputError
 from ..core.vectors import working_dtype
 from ._lanczos import lanczos
-from .products import Loss, Params, hvp
+from .operators import check_diagonal
+from .products import Loss, Params, check_direction, check_params, hvp
 
 
 NOISE = 0.1  # length of the random part of a warm start, of the given part
@@ -72,18 +73,15 @@ def sharpness(
     random part is added to it, so that a new largest direction can be found. `unroll`
     is for programs with convolutions on a CPU: see `lanczos`.
 
-    Raises `InputError` when there is nothing to differentiate.
+    Raises `InputError` when there is nothing to differentiate, as `hvp` does, and
+    outside of `jit` for a Hessian that is not finite; inside, the value is then NaN.
     """
     if num_products < 1:
         raise InputError(f"`num_products` must be at least 1, not {num_products}.")
+    check_params(params)
+    if start is not None:
+        check_direction(params, start)
     theta, unravel = ravel_pytree(params)
-    if theta.size == 0:
-        raise InputError("`params` holds no numbers, so its loss has no curvature.")
-    if not jnp.issubdtype(theta.dtype, jnp.floating):
-        raise InputError(
-            f"`params` must hold floating-point arrays only, not {theta.dtype}; "
-            "keep integers and flags out of it."
-        )
     num_products = min(num_products, theta.size)
     working = working_dtype(theta.dtype)
 
@@ -102,6 +100,12 @@ def sharpness(
         T = jnp.diag(alpha) + jnp.diag(beta[:-1], 1) + jnp.diag(beta[:-1], -1)
         ritz_values, S = jnp.linalg.eigh(T)  # ascending
         v = S[:, -1] @ Q
+    known = not isinstance(ritz_values, jax.core.Tracer)
+    if known and not bool(jnp.all(jnp.isfinite(ritz_values))):
+        raise InputError(
+            "The Hessian is not finite here, so the loss has no curvature at these "
+            "parameters. `steepest.locate_nonfinite` on its gradient names the operation."
+        )
     rounding = float(jnp.finfo(working).eps) * jnp.max(jnp.abs(ritz_values))
     return Sharpness(
         value=ritz_values[-1],
@@ -120,7 +124,11 @@ def preconditioned(
 
     `preconditioner` is the positive diagonal P, in the structure of `params`:
     `sharpness(*preconditioned(loss, params, P), key=key)`.
+
+    Raises `InputError` for a P of another structure or shapes, and outside of `jit` for
+    one that is not positive and finite.
     """
+    check_diagonal(params, preconditioner)
 
     def moved(z: Params) -> Float[Array, ""]:
         shifted = jax.tree.map(

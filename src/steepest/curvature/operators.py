@@ -399,6 +399,7 @@ def jacobian(
         forward = jax.jit(lambda v: jacobian_product(fun, theta, v))
         return forward, lambda u: back(u)[0], z
     transposed = jax.linear_transpose(push, theta)
+    jax.eval_shape(transposed, z)  # refuses what only goes forwards
     return push, lambda u: transposed(u)[0], z
 
 

@@ -38,9 +38,18 @@ import numpy as np
 from jaxtyping import Array
 
 from ..core.errors import InputError
-from .products import Loss, Params, check, curvature_along, forward_or, inner
+from .products import (
+    Loss,
+    Params,
+    check,
+    check_tangent,
+    curvature_along,
+    forward_or,
+    inner,
+)
 
 
+DOUBLINGS, LEAP = 17, 1024.0  # evaluations until steps leap, and how far
 ROUNDING = 4.0  # in units of eps |L|: the noise of a difference of two losses
 
 
@@ -62,9 +71,14 @@ class StepForecast(NamedTuple):
         return self.actual / self.predicted
 
     def __str__(self) -> str:
+        if self.slope == self.curvature == self.actual == 0:
+            return (
+                "The step leads nowhere: its slope, its curvature and the change of the "
+                "loss are zero."
+            )
         turn = "downhill" if self.predicted > 0 else "UPHILL"
         text = (
-            f"The step goes {turn}: gain {-self.slope:.4g} − curvature term "
+            f"The step goes {turn}: gain {0.0 - self.slope:.4g} − curvature term "
             f"{self.curvature / 2:.4g} = predicted decrease {self.predicted:.4g}; "
             f"actual {self.actual:.4g} ± {self.rounding:.1g}"
         )
@@ -81,6 +95,7 @@ def forecast(loss: Loss, params: Params, step: Params) -> StepForecast:
     Raises `InputError` for a step of another structure, or a loss that is not finite.
     """
     check(loss, params, step)
+    check_tangent(params, step)
     value, slope, curvature, after = (float(x) for x in terms(loss, params, step))
     if not np.isfinite([value, slope, curvature]).all():
         raise InputError(
@@ -121,8 +136,8 @@ def optimal_step(
     Where the curvature along it is not positive the size is infinite and `reason` says
     so. A negative size says that the loss falls the other way.
 
-    Raises `InputError` for a direction of length zero, and at a critical point where no
-    direction is given.
+    Raises `InputError` for a direction of length zero, at a critical point where no
+    direction is given, and where the loss, its slope or its curvature is not finite.
     """
     if direction is None:
         check(loss, params)
@@ -133,23 +148,23 @@ def optimal_step(
                 "`direction`, or ask `critical_point` what kind of point this is."
             )
     check(loss, params, direction)
-    length = float(inner(direction, direction))
-    if not length > 0:
+    check_tangent(params, direction)
+    scale = check_length(direction)
+    unit = scaled(direction, 1 / scale)  # its squares neither overflow nor vanish
+    value, slope, curvature, _ = (float(x) for x in terms(loss, params, unit))
+    if not np.isfinite([value, slope, curvature]).all():
         raise InputError(
-            "The direction has length zero, so no step along it goes anywhere; pass "
-            "one that is not."
+            f"The loss is {value:.4g}, its slope {slope:.4g} and its curvature "
+            f"{curvature:.4g} along the direction; a step size needs finite numbers."
         )
-    _, slope, curvature, _ = (float(x) for x in terms(loss, params, direction))
-    rayleigh = curvature / length
-    if curvature > 0:
-        return OptimalStep(
-            -slope / curvature,
-            slope**2 / (2 * curvature),
-            slope,
-            curvature,
-            rayleigh,
-            "the minimum of the parabola along the direction",
-        )
+    rayleigh = curvature / float(inner(unit, unit))
+    best = -slope / curvature / scale if curvature > 0 else 0.0
+    fall = slope**2 / (2 * curvature) if curvature > 0 else 0.0
+    upwards = curvature > 0
+    slope, curvature = slope * scale, curvature * scale**2
+    if upwards:
+        reason = "the minimum of the parabola along the direction"
+        return OptimalStep(best, fall, slope, curvature, rayleigh, reason)
     kind = "zero" if curvature == 0 else "negative"
     if slope == 0 and curvature == 0:
         reason = "slope and curvature are zero: the model is flat along the direction"
@@ -184,19 +199,28 @@ def critical_sharpness(
 ) -> CriticalSharpness:
     """2 / t_c, with t_c the smallest step along `direction` that raises the loss.
 
-    Steps double from `initial` until one raises the loss (or halve until one does not),
+    Steps double from `initial` until one raises the loss (or halve until one does not;
+    where sixteen were not enough they go on by factors of 1024),
     then the bracket is bisected, geometrically, to a relative width of `accuracy`. No
     derivative is taken, so that it works where a program refuses them. Along −g it is
     at most λ_max on a quadratic. Start from the last answer to pay about six
     evaluations.
 
-    Raises `InputError` for a direction of length zero or another structure.
+    Raises `InputError` for a direction of length zero or another structure, one along
+    which no step lowers the loss, numbers of no use for the search, and a loss that is
+    not finite at `params`.
     """
     check(loss, params, direction)
-    if not float(inner(direction, direction)) > 0:
-        raise InputError("The direction has length zero; pass one that is not.")
-    if not initial > 0:
-        raise InputError(f"`initial` must be positive, not {initial}.")
+    check_tangent(params, direction)
+    check_length(direction)
+    for name, number in {"initial": initial, "accuracy": accuracy}.items():
+        if not 0 < number < np.inf:
+            raise InputError(f"`{name}` must be positive and finite, not {number}.")
+    if max_evaluations < 3:
+        raise InputError(
+            "`max_evaluations` must be at least 3, the start and two steps, not "
+            f"{max_evaluations}."
+        )
     loss = hashable(loss)
     dtype = jnp.result_type(float)
     at = lambda t: float(_value_at(loss, params, direction, jnp.asarray(t, dtype)))
@@ -205,10 +229,14 @@ def critical_sharpness(
         raise InputError(f"The loss is {base} at `params`; it must be finite there.")
     noise = ROUNDING * eps_of(params) * abs(base)
 
+    least = base
+
     def raises(t: float) -> bool:
-        nonlocal count
+        nonlocal count, least
         count += 1
-        return not at(t) <= base + noise
+        there = at(t)
+        least = min(least, there)  # of NaN, the first
+        return not there <= base + noise
 
     low, high = 0.0, float("inf")
     t = initial
@@ -219,15 +247,49 @@ def critical_sharpness(
             low = t
         if low > 0 and high < np.inf and high / low <= 1 + accuracy:
             break
+        growth = 2.0 if count < DOUBLINGS else LEAP
         if high == np.inf:
-            t = low * 2
+            t = low * growth
         elif low == 0:
-            t = high / 2
+            t = high / growth
         else:
-            t = float(np.sqrt(low * high))
-    step = float(np.sqrt(low * high)) if low > 0 and high < np.inf else high
+            t = float(np.sqrt(low) * np.sqrt(high))
+    if high < np.inf and least >= base - noise:
+        raises(high / 2)  # where a parabola is lowest
+        if least >= base - noise:
+            raise InputError(
+                "No step along the direction lowers the loss by more than its rounding: "
+                "it leads uphill, or the point is critical. Pass one downhill, as "
+                "−gradient is."
+            )
+    step = float(np.sqrt(low) * np.sqrt(high)) if low > 0 and high < np.inf else high
     value = 2 / step if step > 0 and np.isfinite(step) else 0.0
     return CriticalSharpness(value, step, (low, high), count)
+
+
+def check_length(direction: Params) -> float:
+    """The power of two just above the largest entry; refuses zero and what is no number."""
+    top = max(float(jnp.max(jnp.abs(x), initial=0)) for x in jax.tree.leaves(direction))
+    if not np.isfinite(top):
+        raise InputError(
+            "The direction holds NaN or infinities, which lead nowhere; where it is a "
+            "gradient, `steepest.locate_nonfinite` names the operation."
+        )
+    if top == 0:
+        raise InputError(
+            "The direction has length zero, so no step along it goes anywhere; pass "
+            "one that is not."
+        )
+    return 2.0 ** int(np.frexp(top)[1])
+
+
+def scaled(direction: Params, factor: float) -> Params:
+    """A multiple by a power of two, which is exact."""
+    half = 2.0 ** (int(np.log2(factor)) // 2)  # each fits the formats that both do
+    rest = factor / half
+    return jax.tree.map(
+        lambda x: x * jnp.asarray(half, x.dtype) * jnp.asarray(rest, x.dtype), direction
+    )
 
 
 def eps_of(params: Params) -> float:

@@ -25,6 +25,7 @@ from jaxtyping import Array, Float
 
 from ..core.errors import InputError
 from ..curvature.products import Params
+from ._ray import is_false
 
 
 Algorithm = Literal[
@@ -53,8 +54,16 @@ def book(
     8.6, `decay` is ρ of RMSProp, for which the book names no value. Adam has ρ₁ = 0.9 and
     ρ₂ = 0.999. Nesterov's keep the look-ahead parameters, (1).
 
-    Raises `InputError` for an unknown name, and for α or ρ outside of [0, 1).
+    Raises `InputError` for an unknown name, for ε that is negative or not finite, and for
+    α or ρ outside of [0, 1).
     """
+    if not callable(step_size):
+        usable = jnp.isfinite(jnp.asarray(step_size)) & (jnp.asarray(step_size) >= 0)
+        if is_false(usable):
+            raise InputError(
+                f"`step_size` must be a positive number, not {step_size}; the minus sign "
+                "of descent is in the algorithm."
+            )
     for what, number in {"momentum": momentum, "decay": decay}.items():
         if not 0 <= number < 1:
             raise InputError(f"`{what}` must be at least 0 and below 1, not {number}.")

@@ -65,12 +65,23 @@ def steepest_direction(gradient: Params, norm: Norm = "l2") -> Direction:
     `norm` is `"l2"`, `"l1"`, `"linf"`, the positive diagonal P as a pytree like
     `gradient`, or a function that applies P⁻¹ to such a pytree. In `"l1"` the first of
     several largest entries moves. A gradient of zero has the direction zero and the
-    slope 0.
+    slope 0, inside of `jit`.
 
     Raises `InputError` for an unknown norm, a P that is not positive or not shaped like
-    the gradient, and a gradient that is empty, not floating-point or not finite. What
-    depends on values is checked outside of `jit` only; inside, it makes NaN.
+    the gradient, and a gradient that is empty, zero, not floating-point or not finite.
+    What depends on values is checked outside of `jit` only; inside, NaN makes NaN.
     """
+    found = direction_or_zero(gradient, norm)
+    if is_false(found.slope < 0) and bool(found.slope == 0):
+        raise InputError(
+            "`gradient` is zero, so the loss falls in no direction: this is a critical "
+            "point, and `steepest.curvature.critical_point` tells which kind."
+        )
+    return found
+
+
+def direction_or_zero(gradient: Params, norm: Norm = "l2") -> Direction:
+    """`steepest_direction`, zero for a gradient of zero everywhere."""
     g = float_leaves(gradient, "gradient")
     dtype = working_dtype(g)
     g = jax.tree.map(lambda x: x.astype(dtype), g)
@@ -105,9 +116,10 @@ def dual_norm(gradient: Params, norm: Norm = "l2") -> Float[Array, ""]:
     """The dual norm ‖g‖_* of (1): how fast the loss can fall for a unit of length.
 
     `norm` is the norm of steps, as in `steepest_direction`: `"l1"` gives max |gᵢ| and
-    `"linf"` gives Σ |gᵢ|. Raises `InputError` as `steepest_direction` does.
+    `"linf"` gives Σ |gᵢ|. Raises `InputError` as `steepest_direction` does, but for a
+    gradient of zero: its norm is 0.
     """
-    return -steepest_direction(gradient, norm).slope
+    return -direction_or_zero(gradient, norm).slope
 
 
 def _unit(g: Params) -> tuple[Params, Float[Array, ""]]:

@@ -221,7 +221,9 @@ def exact_quadratic(loss: Loss, params: Params, direction: Params) -> ExactStep:
 
 
 def polyak(
-    value: Float[Array, ""], lowest: float | Float[Array, ""], gradient: Params
+    value: float | Float[Array, ""],
+    lowest: float | Float[Array, ""],
+    gradient: Params,
 ) -> Float[Array, ""]:
     """The size (3) for the direction −`gradient`, from the `lowest` value of the loss.
 
@@ -229,7 +231,8 @@ def polyak(
     low makes the steps too long. Raises `InputError` for an unusable gradient.
     """
     norm = dual_norm(gradient, "l2")
-    gap = (jnp.asarray(value) - jnp.asarray(lowest, value.dtype)).astype(norm.dtype)
+    value = jnp.asarray(value, getattr(value, "dtype", norm.dtype))
+    gap = (value - jnp.asarray(lowest, value.dtype)).astype(norm.dtype)
     ahead = (norm > 0) & (gap > 0)
     safe = jnp.where(ahead, norm, jnp.ones_like(norm))
     return jnp.where(ahead, gap / safe / safe, jnp.zeros_like(norm))

@@ -41,8 +41,8 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from ..core.errors import InputError
 from ..curvature.products import Loss, Params
-from ._ray import as_known, first_size, float_leaves, ray, working_dtype
-from .steepest import Norm, steepest_direction
+from ._ray import as_known, first_size, float_leaves, is_false, ray, working_dtype
+from .steepest import Norm, direction_or_zero
 from .step_rules import armijo, best_of, inverse_curvature, polyak
 from .wolfe import line_search
 
@@ -99,12 +99,22 @@ def scale_by_line_search(
     (`"best"`: `value_fn` alone). With rule `"wolfe"`, `optax.value_and_grad_from_state`
     finds the value and the gradient of the next update in the state.
 
-    Raises `InputError` for an unknown rule, and in `update` where something is missing.
+    Raises `InputError` for an unknown rule, numbers that make no search, no candidates,
+    and in `update` where something is missing.
     """
     if rule not in ("armijo", "wolfe", "best"):
         raise InputError(f'`rule` must be "armijo", "wolfe" or "best", not "{rule}".')
     if not growth >= 1:
         raise InputError(f"`growth` must be at least 1, not {growth}.")
+    if not 0 < initial < float("inf"):
+        raise InputError(f"`initial` must be a positive step size, not {initial}.")
+    if max_evaluations < 2:
+        raise InputError("`max_evaluations` must be at least 2: the start and a trial.")
+    if not any(0 < size < float("inf") for size in candidates):
+        raise InputError(
+            "`candidates` must hold one or more positive step sizes, not "
+            f"{tuple(candidates)}."
+        )
 
     def init(params: Params) -> LineSearchState:
         params = float_leaves(params, "params")
@@ -162,7 +172,14 @@ def scale_by_polyak(lowest: float = 0.0) -> optax.GradientTransformationExtraArg
 
     `lowest` is the least value that the loss can take: 0 for a model that can fit its
     data, since a value that is too low makes the steps too long. Needs `value`.
+
+    Raises `InputError` for a `lowest` that is not finite.
     """
+    if is_false(jnp.isfinite(jnp.asarray(lowest))):
+        raise InputError(
+            f"`lowest` must be a finite number, the least that the loss can be, not "
+            f"{lowest}."
+        )
 
     def init(params: Params) -> PolyakState:
         return PolyakState(jnp.zeros((), working_dtype(float_leaves(params, "params"))))
@@ -255,7 +272,7 @@ def steepest_descent(
         params: Params | None = None,
         **extra: Any,  # for the others in the chain
     ) -> tuple[Params, SteepestDescentState]:
-        direction, slope = steepest_direction(updates, norm)
+        direction, slope = direction_or_zero(updates, norm)
         eta = step_size(state.count) if callable(step_size) else step_size
         size = jnp.asarray(eta, slope.dtype) * -slope
         count = jnp.asarray(optax.safe_increment(state.count))

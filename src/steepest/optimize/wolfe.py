@@ -47,7 +47,17 @@ from jaxtyping import Array, Bool, Float, Int
 
 from ..core.errors import InputError
 from ..curvature.products import Loss, Params
-from ._ray import Known, as_known, dot, first_size, is_false, moved, noise_of, ray
+from ._ray import (
+    Known,
+    as_known,
+    dot,
+    first_size,
+    is_false,
+    largest,
+    moved,
+    noise_of,
+    ray,
+)
 
 
 GROWTH = (2.0, 10.0)  # of the span in expansion: least and most
@@ -108,7 +118,8 @@ def strong_wolfe(
     kink hides (2), and where `direction` does not lead downhill.
 
     Raises `InputError` unless 0 < c1 < c2 < 1 and `initial` is positive; outside of
-    `jit`, for a direction that leads uphill and for a start that is not finite; and for
+    `jit`, for a direction that is zero or leads uphill and for a start that is not finite;
+    and for
     a loss that is not scalar or arguments of wrong structure, shapes or dtypes.
     """
     if not 0 < c1 < c2 < 1:
@@ -130,6 +141,11 @@ def strong_wolfe(
     if is_false(slope <= 0):
         raise InputError(
             f"`direction` leads uphill (the slope is {float(slope):.3g}); turn it round."
+        )
+    if is_false(largest(direction) > 0):
+        raise InputError(
+            "`direction` is zero, so no step along it goes anywhere; where it comes of a "
+            "gradient, the search has arrived."
         )
     return line_search(f, params, direction, known, first, c1, c2, max_evaluations)
 
