@@ -22,9 +22,19 @@ def weighty(report):
     return {f.rule: f.claim for f in found}
 
 
+def following(finding, report):
+    """The findings that another one explains, at once or by others."""
+    found = [f for f in report.findings if f.explained_by == finding.rule]
+    return found + [g for f in found for g in following(f, report)]
+
+
 def assert_readable(report):
     for finding in report.findings:
-        assert finding.evidence and finding.severity <= RULE[finding.rule].severity
+        # its own severity, or that of what follows from it
+        most = max(
+            RULE[f.rule].severity for f in (finding, *following(finding, report))
+        )
+        assert finding.evidence and finding.severity <= most
         assert finding.claim.endswith(".") and finding.refutation.endswith(".")
         assert set(finding.prescription.recipe) <= FIELDS
     assert [r for r in report.not_run.values() if r.startswith("the rule failed")] == []

@@ -77,3 +77,23 @@ def test_every_finding_is_kept_and_none_is_its_own_ancestor():
             assert rule not in seen
             seen.add(rule)
             rule = cause[rule]
+
+
+def test_a_cause_is_as_grave_as_the_gravest_that_follows_from_it():
+    found = [
+        finding("OPT010", Severity.MEDIUM),
+        finding("OPT004", Severity.HIGH),
+        finding("NUM001", Severity.CRITICAL),
+    ]
+    ranked = rank(found, rules(OPT010=("OPT004",), OPT004=("NUM001",), NUM001=()))
+    severity = {f.rule: f.severity for f in ranked}
+    assert severity["OPT010"] == Severity.CRITICAL
+
+
+def test_a_note_is_the_cause_of_notes_alone():
+    found = [finding("OPT012", Severity.NOTE, 0.99), finding("OPT002", Severity.HIGH)]
+    ranked = rank(found, rules(OPT012=("OPT002",), OPT002=()))
+    assert [f.explained_by for f in ranked] == ["", ""]
+    found = [finding("OPT012", Severity.NOTE, 0.99), finding("OPT002", Severity.NOTE)]
+    ranked = rank(found, rules(OPT012=("OPT002",), OPT002=()))
+    assert {f.rule: f.explained_by for f in ranked}["OPT002"] == "OPT012"

@@ -13,13 +13,15 @@ present these claims form a graph, and the order follows from three statements:
    signal, optimisation, generalisation: what is upstream can cause what is downstream,
    hardly the other way round); *then the surer one.*
 
-Where claims run in a circle the surer of the two findings is taken for the cause.
+Where claims run in a circle the surer of the two findings is taken for the cause. A note
+is the cause of notes alone; and a cause is given the severity of the gravest finding that
+follows from it, so that whoever reads one of them reads of the cause.
 """
 
 import dataclasses
 from collections.abc import Sequence
 
-from .finding import Finding
+from .finding import Finding, Severity
 from .rule import Rule
 
 
@@ -53,7 +55,11 @@ def rank(findings: Sequence[Finding], rules: Sequence[Rule]) -> tuple[Finding, .
     place = {f.rule: i for i, f in enumerate(ordered)}
     symptoms.sort(key=lambda f: (-f.severity, place[root(f.rule)], _stage(f.rule)))
     return tuple(
-        dataclasses.replace(f, explained_by=cause.get(f.rule, ""))
+        dataclasses.replace(
+            f,
+            explained_by=cause.get(f.rule, ""),
+            severity=max([f.severity, *(severity[r] for r in follows[f.rule])]),
+        )
         for f in [*ordered, *symptoms]
     )
 
@@ -79,6 +85,7 @@ def causes(
             if (
                 candidate.rule != f.rule
                 and f.rule in explains.get(candidate.rule, ())
+                and (candidate.severity > Severity.NOTE or f.severity == Severity.NOTE)
                 and not leads_to(candidate.rule, f.rule)
             ):
                 cause[f.rule] = candidate.rule

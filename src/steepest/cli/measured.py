@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..checkup.numbers import number
 from ..curvature import (
     Eigenpairs,
     blocks,
@@ -164,16 +165,20 @@ def of_step(ratio: float | None) -> str:
         return "No curvature limits the step here."
     if ratio > EDGE[1]:
         return (
-            f"The learning rate is {ratio:.3g} times the largest stable one: along the "
-            "sharpest direction steps grow until the curvature falls."
+            f"The learning rate is {number(ratio)} times the limit of the quadratic model "
+            "along the sharpest direction, where steps grow until the curvature falls. "
+            "Many networks train on at this edge: `steepest check` judges the run."
         )
     if ratio >= EDGE[0]:
         return (
-            "The learning rate is at the limit, the edge of stability: no fault while "
+            "The learning rate is at the limit of the quadratic model, the edge of stability: no fault while "
             "the loss falls."
         )
     far = ": curvature does not hold it back" if ratio < 0.05 else ""
-    return f"The learning rate is stable here, {ratio:.2g} of the limit{far}."
+    return (
+        f"The learning rate is stable here, {ratio:.2g} of the limit of the quadratic "
+        f"model{far}."
+    )
 
 
 def of_point(found: Any) -> str:  # a Measured

@@ -47,6 +47,10 @@ from .step import Carry, Program, loss_of, start
 
 
 EXAMPLES = 2048  # of the training data, unless more are asked for
+CLIPPED = (
+    "clipping by norm shortens the updates, and what an adaptive optimiser divides by, "
+    "so that η λ does not tell whether they are stable."
+)
 SOME = 32  # examples on which a sum is told from a mean
 
 
@@ -123,6 +127,7 @@ def objective(
         return value * jnp.float32(size / examples_in(batch)) if is_sum else value
 
     P, missing = _preconditioner(carry, recipe)
+    missing = CLIPPED if recipe.clip_norm is not None else missing
     return Objective(
         loss=lambda params: batch_loss(params, batch),
         batch_loss=batch_loss,
@@ -134,7 +139,9 @@ def objective(
         step=done,
         ended=ended,
         learning_rate=_rate(recipe, total, done),
-        limit=limit_of(recipe.optimizer, recipe.momentum, recipe.beta1),
+        limit=limit_of(
+            recipe.optimizer, recipe.momentum, recipe.beta1, recipe.clip_norm
+        ),
         preconditioner=P,
         missing=missing,
         iterates=path,
@@ -152,8 +159,16 @@ def next_update(objective: Objective) -> PyTree:
     return update
 
 
-def limit_of(optimizer: Any, momentum: float, beta1: float) -> float | None:
-    """c of (2) for an optimiser of a recipe; None where no limit is known."""
+def limit_of(
+    optimizer: Any, momentum: float, beta1: float, clip_norm: float | None = None
+) -> float | None:
+    """c of (2) for an optimiser of a recipe; None where no limit is known.
+
+    There is none for clipped gradients: their steps are shorter than η says, and P is
+    made of them while H is not.
+    """
+    if clip_norm is not None:
+        return None
     match optimizer:
         case "sgd":
             return stability_limit("gd")

@@ -72,3 +72,9 @@ def test_the_download_is_thinned_but_keeps_both_ends(full):
     assert len(loss["step"]) <= 300
     assert (loss["step"][0], loss["step"][-1]) == (0, 4999)
     assert len(loss["value"]) == len(loss["step"])
+
+
+def test_a_prescription_that_was_made_without_its_cause_is_marked(full):
+    made = {f["rule"]: f["prescription"] for f in document(full)["findings"]}
+    assert made["SIG003"]["follows"] == "OPT001"
+    assert made["SIG003"]["recipe"] and made["OPT001"]["follows"] is None

@@ -21,7 +21,7 @@ def test_no_line_is_wider_than_the_terminal(report, width):
 def test_it_says_all_a_finding_has_to_say(full):
     said = " ".join(text(full, width=200).split())
     for part in ("The claim of", "The cause of", "The cure of", "What refutes"):
-        assert f"{part} SIG003" in said
+        assert f"{part} OPT001" in said
     for part in (
         "DOES NOT TRAIN",
         "1 critical, 1 high, 1 medium, 1 note",
@@ -36,6 +36,13 @@ def test_it_says_all_a_finding_has_to_say(full):
         "training 3.0 s",
     ):
         assert part in said, part
+
+
+def test_what_follows_from_another_finding_has_no_cure_of_its_own(full):
+    said = " ".join(text(full, width=200).split())
+    assert "Mend OPT001 first, then check again." in said
+    assert "The cure of SIG003" not in said
+    assert said.count("learning_rate: 0.05 → 0.01") == said.count("do The cure of")
 
 
 def test_the_vital_signs_show_limit_and_band(full):

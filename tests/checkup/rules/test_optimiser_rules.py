@@ -17,6 +17,7 @@ def poor(record):
 
 
 def clipped(norms, bound, poorly=True, **recipe):
+    recipe = {"optimizer": "sgd"} | recipe
     record = run(np.linspace(2, 1, len(norms)), 0.1, clip_norm=bound, **recipe)
     record.extend("gradient_norm", range(len(norms)), list(np.asarray(norms, float)))
     return poor(record) if poorly else scored(record, 0.97)
@@ -37,6 +38,12 @@ def test_clipping_in_every_update_is_found_and_set_to_the_90th_percentile():
 
 def test_clipping_that_did_no_harm_is_a_note():
     finding = found("OPT012", clipped(norms(), 0.01, poorly=False))
+    assert finding.severity == Severity.NOTE
+
+
+@pytest.mark.parametrize("kind", ["adam", "adamw", "rmsprop", "lion"])
+def test_an_optimiser_that_divides_by_its_gradients_is_told_of_clipping_in_a_note(kind):
+    finding = found("OPT012", clipped(norms(), 0.01, optimizer=kind))
     assert finding.severity == Severity.NOTE
 
 

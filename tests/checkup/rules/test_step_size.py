@@ -121,6 +121,37 @@ def test_without_a_learning_rate_the_rule_is_not_run():
     assert "`learning_rate` was not measured" in reason("OPT001", run([1, 2, 3]))
 
 
+def shaken(batch, product=1.2):
+    """A run that blew up at a step that the mean of its loss allows."""
+    record = run(np.geomspace(2, 2e6, 60), 0.1, optimizer="sgd", batch_size=batch)
+    record.meta |= {"examples": 1000, "steps": 60, "ended": "non-finite"}
+    probe(record, "sharpness", [10 * product, 1e12], [0, 50])
+    probe(record, "train.loss", [2.0, 2e6], [0, 50])
+    return layered(record, [1.0, 1.0], update=5.0)
+
+
+def test_a_step_that_the_mean_loss_allows_is_not_accused_where_the_batch_is_tiny():
+    assert judge("OPT001", shaken(1)) is None
+    finding = found("OPT010", shaken(1))
+    assert finding.prescription.recipe["batch_size"] == 32
+    assert finding.prescription.recipe["steps"] == 20_000  # of epochs that were planned
+    assert found("OPT001", shaken(1, product=4.0)).evidence[0].observed == 4.0
+    assert judge("OPT010", shaken(64)) is None
+
+
+def test_no_prescription_cuts_below_half_of_what_curvature_allows():
+    new = found("OPT001", shaken(64)).prescription.recipe["learning_rate"]
+    assert 0.04 <= new < 0.1  # 2/12, halved and cut to one digit; less than it was
+
+
+def test_a_step_below_the_limit_in_a_run_that_went_well_is_not_accused():
+    update = np.full((10, 2), 1e-3)
+    update[0] = 100.0  # of weights that are almost nothing
+    record = run(2 * np.exp(-np.arange(400) / 60), 0.05, optimizer="sgd")
+    probe(record, "sharpness", [10.0] * 8)
+    assert judge("OPT001", layered(record, [1.0, 1.0], update=update)) is None
+
+
 # -- OPT002: far below it ----------------------------------------------------------------------
 
 
@@ -169,3 +200,8 @@ def test_a_tiny_rate_in_the_warm_up_is_left_out():
 
 def test_the_limit_of_the_progress_can_be_replaced():
     assert judge("OPT002", slow(), progress=0.01) is None
+
+
+def test_no_prescription_raises_the_step_beyond_what_curvature_allows():
+    finding = found("OPT002", slow(rate=1e-4, curvature=100.0, steps=40))
+    assert finding.prescription.recipe["learning_rate"] <= 0.9 * 2 / 100

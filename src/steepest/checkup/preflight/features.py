@@ -33,7 +33,7 @@ WIDEST = 2048  # units whose covariance is taken
 
 
 def measure_after(end: End | None, record: Record) -> None:
-    """Write the fact `features.last`: site, width, rank, cosine, rank of the inputs."""
+    """Write the fact `features.last`: its site, width, rank (1) and mean cosine."""
     if end is None or record.meta.get("ended") == "non-finite":
         record.missing["features.last"] = "there is no last state to look at"
         return

@@ -5,8 +5,8 @@ apart. With the gradient g and the Hessian H on the probe batch these facts are 
 
 - `curvature.ritz_values`, `curvature.ritz_weights`, `(probes, steps)`: the spectrum by
   stochastic Lanczos quadrature, φ(λ) ≈ mean over probes of Σᵢ wᵢ δ(λ − μᵢ);
-- `curvature.highest`, `curvature.lowest`, with `..._residual`: the outermost μ = βₖ|sₖ|
-  away from an eigenvalue, all from the same Krylov spaces;
+- `curvature.highest`, `curvature.lowest`: the outermost μ of the same Krylov spaces; each
+  has an eigenvalue within its `..._residual`, βₖ|sₖ|;
 - `curvature.trace` n Σ wᵢμᵢ and `curvature.effective_dimension` n Σ wᵢ μᵢ/(μᵢ + α) over
   μᵢ > 0, with α a thousandth of the highest: as pairs (value, standard error);
 - `curvature.gradient_norm` ‖g‖ and `curvature.along_gradient` gᵀHg/‖g‖²;
@@ -111,7 +111,7 @@ def measure_after(end: End | None, record: Record, seconds: float) -> None:
 
     def curvature() -> Any:
         found["look"] = look_at(end, probes, steps)
-        return write_curvature(end, record, found["look"], seconds)
+        return write_curvature(end, record, found["look"])
 
     note(record, "curvature.ritz_values", curvature)
     if "look" not in found:
@@ -129,9 +129,9 @@ def plan(end: End, record: Record, seconds: float) -> tuple[int, int]:
     pace = 1 / max(float(record.meta.get("steps_per_second", 1.0)), 1e-9)
     size, batch = examples_in(end.context.batch), end.context.recipe.batch_size
     product = 2.5 * pace * max(size / max(batch, 1), 0.25)  # a guess, and a high one
-    affordable = (seconds - COMPILING) / product
     if seconds < COMPILING:
         return 0, 0
+    affordable = (seconds - COMPILING) / product
     steps = int(min(STEPS, n, affordable, MEMORY / (8 * n)))
     if steps < LEAST and steps < n:
         return 0, 0
@@ -168,8 +168,8 @@ def look_at(end: End, probes: int, steps: int) -> Look:
     Hg, Hu = derive(g)[3], derive(u)[3]
     section = krylov(lambda v: derive(v)[3], n, probes, steps)
     # A convolution with as many weights as points is slow on a CPU, one by one it is not.
-    shape = jax.make_jaxpr(objective)(carry.params, carry, batch, key)
-    convolved = "conv_general_dilated" in str(shape)
+    written = jax.make_jaxpr(objective)(carry.params, carry, batch, key)
+    convolved = "conv_general_dilated" in str(written)
 
     def at(s: Array, carry: Carry, batch: PyTree, key: Any, u: Array) -> Array:
         return objective(unravel(theta + s * u), carry, batch, key)
@@ -259,7 +259,7 @@ def krylov(
     return Section(nodes, weights, float(low[1]), float(high[3]))
 
 
-def write_curvature(end: End, record: Record, look: Look, seconds: float) -> Any:
+def write_curvature(end: End, record: Record, look: Look) -> Any:
     """All facts of the curvature; the Ritz values are returned."""
     nodes, weights, low_residual, high_residual = look.section
     n = sum(x.size for x in jax.tree.leaves(end.snapshot.carry.params))

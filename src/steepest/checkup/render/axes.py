@@ -5,9 +5,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..numbers import SUPERSCRIPT
 from .lines import Line
 from .vitals import Vital
-from .words import SUPERSCRIPT
 
 
 DECADES = 12  # on one axis at most

@@ -186,9 +186,10 @@ def steps(record: Record, name: str) -> Picture | None:
     """The loss after steps of other sizes, and what slope and curvature predict."""
     names = ("step_sizes", "step_actual", "step_predicted")
     found = [array(record, f"curvature.{n}") for n in names]
-    if any(f is None for f in found):
+    found = [np.ravel(f) for f in found if f is not None]
+    if len(found) < len(names):
         return None
-    size, actual, predicted = (np.ravel(f) for f in found)  # type: ignore[arg-type]
+    size, actual, predicted = found
     if not size.shape == actual.shape == predicted.shape:
         return None
     order = np.argsort(size, kind="stable")

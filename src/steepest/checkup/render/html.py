@@ -118,6 +118,7 @@ def card(
     """What the template shows of a finding."""
     wanted = None if f.chart is None else chart(report.record, f.chart)
     present = {g.rule for g in report.findings}
+    follows = words.cause_of(f, report)
     return {
         "rule": f.rule,
         "title": titles.get(f.rule, ""),
@@ -127,9 +128,9 @@ def card(
         "evidence": [evidence(e) for e in f.evidence],
         "why": f.why,
         "cause": f.cause,
-        "do": f.prescription.text,
-        "changes": words.changes(f, report.record),
-        "snippet": f.prescription.snippet.strip("\n"),
+        "do": words.cure(f, report),
+        "changes": [] if follows else words.changes(f, report.record),
+        "snippet": "" if follows else f.prescription.snippet.strip("\n"),
         "sure": words.sureness(f.confidence),
         "confidence": f"{100 * min(max(f.confidence, 0.0), 1.0):.0f}",
         "refutation": f.refutation,

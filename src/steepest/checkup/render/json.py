@@ -46,7 +46,9 @@ def document(report: Report) -> dict[str, Any]:
         },
         "counts": {severity.name.lower(): n for severity, n in tally.items()},
         "findings": [
-            _finding(f, titles.get(f.rule, ""), effects[f.rule])
+            _finding(
+                f, titles.get(f.rule, ""), effects[f.rule], words.cause_of(f, report)
+            )
             for f in report.findings
         ],
         "passed": [{"rule": r, "title": titles.get(r, "")} for r in report.passed],
@@ -113,7 +115,9 @@ def _rounded(value: np.ndarray) -> Any:
     return np.reshape(np.array(flat), value.shape)
 
 
-def _finding(f: Finding, title: str, effects: list[str]) -> dict[str, Any]:
+def _finding(
+    f: Finding, title: str, effects: list[str], follows: str
+) -> dict[str, Any]:
     return {
         "rule": f.rule,
         "title": title,
@@ -138,6 +142,8 @@ def _finding(f: Finding, title: str, effects: list[str]) -> dict[str, Any]:
             "recipe": dict(f.prescription.recipe),
             "snippet": f.prescription.snippet,
             "treatment": f.prescription.treatment,
+            # The finding to mend first; this prescription was made without that.
+            "follows": follows or None,
         },
         "confidence": f.confidence,
         "refutation": f.refutation,

@@ -15,7 +15,6 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from ...training.record import Record
 from ..finding import Evidence, Finding, Severity
 from ..report import Report
 from . import ground, words
@@ -99,7 +98,7 @@ def head(report: Report) -> list:
         table = grid(3)
         for i, f in enumerate(top, 1):
             follows = f" (follows from {f.explained_by})" if f.explained_by else ""
-            cure = "\n→ " + f.prescription.text
+            cure = "\n→ " + words.cure(f, report)
             told = Text.assemble(f.claim, (follows, "dim"), (cure, "bold"))
             table.add_row(f"{i}.", Text(f.rule, STYLE[f.severity]), told)
         parts += [heading("What matters most"), table]
@@ -145,14 +144,14 @@ def findings(report: Report) -> list:
             f"  {f.rule}  {titles.get(f.rule, '')}",
         )
         table = grid(2)
-        for name, content in rows(f, report.record, effects[f.rule]):
+        for name, content in rows(f, report, effects[f.rule]):
             table.add_row(Text(name, "dim"), content)
         body = Group(Text(f.claim, "bold"), table)
         parts += [mark, Padding(body, (0, 0, 0, 2)), Text("")]
     return parts
 
 
-def rows(f: Finding, record: Record, effects: list[str]) -> list[tuple[str, Text]]:
+def rows(f: Finding, report: Report, effects: list[str]) -> list[tuple[str, Text]]:
     """What is said of one finding."""
     result = [("saw", Text("\n".join(measured(e) for e in f.evidence)))]
     if f.explained_by:
@@ -160,10 +159,10 @@ def rows(f: Finding, record: Record, effects: list[str]) -> list[tuple[str, Text
     if effects:
         result.append(("explains", Text(", ".join(effects))))
     result += [("why", Text(f.why)), ("cause", Text(f.cause))]
-    do = Text(f.prescription.text, "bold")
-    for name, old, new in words.changes(f, record):
+    do, follows = Text(words.cure(f, report), "bold"), words.cause_of(f, report)
+    for name, old, new in [] if follows else words.changes(f, report.record):
         do.append(f"\n  {name}: {old} → {new}" if old else f"\n  {name} = {new}")
-    if f.prescription.snippet:
+    if f.prescription.snippet and not follows:
         code = f.prescription.snippet.strip("\n").splitlines()
         do.append("".join(f"\n  {line}" for line in code), "not bold")
     result += [

@@ -7,11 +7,11 @@ from typing import Any
 from ...training.recipe import Recipe
 from ...training.record import Record
 from ..finding import Evidence, Finding, Severity
+from ..numbers import number as number
 from ..report import Report
 
 
 TOP = 3  # findings that are said to matter most
-SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 SURE = (
     (0.95, "nearly certain"),
     (0.85, "very likely"),
@@ -29,30 +29,6 @@ ENDED = {
         "until then."
     ),
 }
-
-
-def number(x: float | None, *, percent: bool = False) -> str:
-    """A number as a reader wants it: three digits, powers of ten where they help."""
-    if x is None:
-        return "–"
-    if math.isnan(x):
-        return "NaN"
-    if math.isinf(x):
-        return "∞" if x > 0 else "−∞"
-    if percent:
-        if 0.9995 <= x < 1 or 0 < x < 0.0005:
-            return "> 99.9 %" if x > 0.5 else "< 0.1 %"
-        digits = 0 if abs(100 * x - round(100 * x)) < 1e-9 else 1
-        return f"{100 * x:.{digits}f} %".replace("-", "−")
-    if x == int(x) and abs(x) < 1e6:
-        return f"{int(x)}".replace("-", "−")
-    if 1e-3 <= abs(x) < 1e5:
-        short = f"{x:.3g}"
-        return (f"{x:.0f}" if "e" in short else short).replace("-", "−")
-    mantissa, exponent = f"{x:.2e}".split("e")
-    mantissa = mantissa.rstrip("0").rstrip(".").replace("-", "−")
-    power = f"10{str(int(exponent)).translate(SUPERSCRIPT)}"
-    return power if mantissa == "1" else f"{mantissa}×{power}"
 
 
 def seconds(x: float) -> str:
@@ -104,6 +80,24 @@ def effects(report: Report) -> dict[str, list[str]]:
         if f.explained_by in result:
             result[f.explained_by].append(f.rule)
     return result
+
+
+def cause_of(finding: Finding, report: Report) -> str:
+    """The rule id of the finding that is to be mended first, empty where there is none."""
+    causes = {f.rule: f.explained_by for f in report.findings}
+    rule = finding.rule
+    while causes.get(rule) in causes:
+        rule = causes[rule]
+    return rule if rule != finding.rule else ""
+
+
+def cure(finding: Finding, report: Report) -> str:
+    """What to do. Of what follows from another finding nothing is known until that is
+    mended: its own prescription was made for a run that will not be made again."""
+    first = cause_of(finding, report)
+    return (
+        f"Mend {first} first, then check again." if first else finding.prescription.text
+    )
 
 
 def changes(finding: Finding, record: Record) -> list[tuple[str, str, str]]:

@@ -1,9 +1,8 @@
 """The rule about features that have collapsed before the last layer.
 
 What the last layer sees bounds what it can answer: K classes want K − 1 directions or
-so. A good classifier's features collapse too, to about that many, and a few inputs have
-no more directions to give; so the rule asks for harm, and for less than half of what
-inputs and outputs have room for.
+so. A good classifier's features collapse too, to about that many; so the rule asks for
+harm, and for less than half of the directions that the classes need.
 
 Reference: Goodfellow, Bengio & Courville (2016), Deep Learning, §15.
 """

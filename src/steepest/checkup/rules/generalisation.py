@@ -269,7 +269,9 @@ def underfitting(record: Record, limits: Limits) -> Finding | None:
 
 def show(value: float, known: dict) -> str:
     """A score in the words of its metric."""
-    return f"{value:.1%}" if known["metric"] == "accuracy" else f"{value:.2f}"
+    if known["metric"] == "accuracy":
+        return f"{value:.1%}"
+    return f"{value:.2f}" if value > -10 else "far below 0"
 
 
 RULES: tuple[Rule, ...] = (

@@ -30,7 +30,7 @@ import numpy as np
 from ...training.record import Record
 from ..finding import Chart, Evidence, Finding, Prescription, Severity
 from ..rule import Limits, Rule
-from .stability import stability_of
+from .stability import stability_of, stable_rate
 from .trend import (
     failed,
     fall,
@@ -107,7 +107,7 @@ def saddle(record: Record, limits: Limits) -> Finding | None:
         gone = "is no larger than the noise of the examples"
     adaptive = recipe_of(record).get("optimizer") in ADAPTIVE
     change = (
-        {"learning_rate": 10 * learning_rate(record)}
+        {"learning_rate": min(10 * learning_rate(record), stable_rate(record))}
         if adaptive and np.isfinite(learning_rate(record))
         else {"optimizer": "adam", "learning_rate": 1e-3}
     )

@@ -19,8 +19,11 @@ import numpy as np
 
 from ...training.record import Record
 from ..finding import Chart, Evidence, Finding, Prescription, Severity
+from ..numbers import number, share
 from ..rule import Limits, Rule
-from .trend import fall, finite, recipe_of, slope, succeeded
+from .stability import stability_of
+from .step_size import SMALL, batch_size, shaken
+from .trend import fall, finite, recipe_of, rising, slope, succeeded
 
 
 SURE = 3.0  # times the lower end of the interval: no noise scale is believed beyond
@@ -30,8 +33,10 @@ LARGEST = 1024  # of a batch that is prescribed
 def too_noisy(record: Record, limits: Limits) -> Finding | None:
     """The noise of small batches, not the slope, moves the parameters."""
     f, scale, batch = fall(record), noise_scale(record), batch_size(record)
-    if f is None or scale is None or batch is None or succeeded(record):
+    if f is None or batch is None or succeeded(record):
         return None
+    if scale is None:
+        return thrown(record, batch, limits)
     low = min(float(record.facts["noise.scale"]), SURE * scale[0])
     if batch > limits["small"] or batch >= limits["ratio"] * low:
         return None
@@ -50,14 +55,14 @@ def too_noisy(record: Record, limits: Limits) -> Finding | None:
     height = swing / max(abs(float(np.mean(late))), 1e-30)
     if height < limits["swing"] or swing < fallen / 3:
         return None
-    new, updates = suggested(low, batch), int(record.meta.get("steps", 0))
+    new, updates = suggested(low, batch), planned(record, batch)
     return Finding(
         rule="OPT010",
         severity=Severity.MEDIUM,
         claim=(
             f"Batches of {batch} are too small: the gradient noise scale is about "
             f"{low:.3g} examples, and the training loss moves to and fro by "
-            f"{height:.0%} of its value (root mean square)."
+            f"{share(height, 'its value')} (root mean square)."
         ),
         evidence=(
             Evidence(
@@ -79,16 +84,76 @@ def too_noisy(record: Record, limits: Limits) -> Finding | None:
         ),
         reference="DL §8.1.3, §8.3.1; McCandlish et al. (2018)",
         cause="A batch size too small for the step size.",
-        prescription=Prescription(
-            f"Set the batch size to {new}, for as many updates, and let the learning "
-            "rate decay to zero.",
-            recipe={"batch_size": new, "schedule": "cosine"}
-            | ({"steps": updates} if updates else {}),
-        ),
+        prescription=larger(new, updates),
         confidence=0.75,
         refutation=f"Batches of {new}, if the loss moves as much as before.",
         chart=Chart(name),
     )
+
+
+def thrown(record: Record, batch: int, limits: Limits) -> Finding | None:
+    """The run blew up at a step size that suits the mean of the loss, not its examples."""
+    stability = stability_of(record)
+    blown = record.meta.get("ended") == "non-finite" or rising(record)
+    if not blown or stability is None or not shaken(record, stability):
+        return None
+    if batch > limits["small"]:
+        return None
+    start, new = float(stability.product[0]), suggested(4.0 * batch, batch)
+    new = max(new, 32)
+    return Finding(
+        rule="OPT010",
+        severity=Severity.MEDIUM,
+        claim=(
+            f"Batches of {batch} are too small for the step size: on many examples step "
+            f"size × sharpness is {number(start)}, below its limit, and yet the loss "
+            "blew up."
+        ),
+        evidence=(
+            Evidence("examples in a batch", float(batch), limits["small"]),
+            Evidence(
+                "step size × sharpness of many examples at the start",
+                start,
+                stability.limit,
+                (int(stability.steps[0]), int(stability.steps[0])),
+            ),
+        ),
+        why=(
+            "A step on m examples meets their curvature, not that of the mean. Single "
+            "examples can be many times sharper, so that a step size that is stable for "
+            "the loss is not for them: with their spread of curvature, tr Σ_H/m, the "
+            "largest stable step grows with m up to that of the full loss."
+        ),
+        reference="DL §8.1.3, §8.3.1; McCandlish et al. (2018)",
+        cause="A batch size too small for the step size.",
+        prescription=larger(new, planned(record, batch)),
+        confidence=0.75,
+        refutation=f"Batches of {new}, if the loss blows up as before.",
+        chart=Chart("loss", log=True),
+    )
+
+
+def larger(batch: int, updates: int) -> Prescription:
+    """A larger batch for as many updates."""
+    return Prescription(
+        f"Set the batch size to {batch}, for as many updates, and let the learning "
+        "rate decay to zero.",
+        recipe={"batch_size": batch, "schedule": "cosine"}
+        | ({"steps": updates} if updates else {}),
+    )
+
+
+def planned(record: Record, batch: int) -> int:
+    """The updates that a run was to have; those that it had where nothing says more."""
+    recipe, done = recipe_of(record), int(record.meta.get("steps", 0))
+    if record.meta.get("ended") == "completed":
+        return done
+    if recipe.get("steps"):
+        return int(recipe["steps"])
+    examples = record.meta.get("examples")
+    if not examples or not recipe.get("epochs"):
+        return done
+    return max(done, round(float(recipe["epochs"]) * int(examples) / batch))
 
 
 def too_large(record: Record, limits: Limits) -> Finding | None:
@@ -149,15 +214,6 @@ def noise_scale(record: Record) -> tuple[float, float] | None:
     return None if np.isnan(low) or np.isnan(high) else (low, high)
 
 
-def batch_size(record: Record) -> int | None:
-    """Examples in an update, as far as there are so many."""
-    recipe = recipe_of(record)
-    if not recipe.get("batch_size"):
-        return None
-    whole = int(recipe["batch_size"]) * int(recipe.get("accumulate", 1) or 1)
-    return min(whole, int(record.meta.get("examples", whole)))
-
-
 def suggested(scale: float, least: int) -> int:
     """The power of two next to a noise scale, within reason."""
     scale = min(max(scale, 4.0 * least, 16.0), float(LARGEST))
@@ -180,16 +236,28 @@ RULES: tuple[Rule, ...] = (
         title="Batch too small",
         severity=Severity.MEDIUM,
         judge=too_noisy,
-        needs=("loss", "noise.scale"),
-        limits={"ratio": 0.1, "swing": 0.1, "small": 8.0},
+        needs=("loss", "noise.scale|sharpness"),
+        limits={"ratio": 0.1, "swing": 0.1, "small": float(SMALL)},
         doc=(
             "A batch of at most `small` examples and less than `ratio` of the noise "
             "scale, in a run that did not succeed and whose loss on fixed "
             "data scatters about a line by a share `swing` of its value, and by a third "
-            "of what it falls over the second half. Look-alikes: the end of a good run, where the noise scale "
-            "is large because the gradient is gone."
+            "of what it falls over the second half. Or such a batch in a run that blew up "
+            "although step size × sharpness on many examples was below its limit. "
+            "Look-alikes: the end of a good run, where the noise scale is large because "
+            "the gradient is gone."
         ),
-        explains=("OPT003", "OPT004", "OPT005", "OPT006", "GEN002"),
+        explains=(
+            "OPT003",
+            "OPT004",
+            "OPT005",
+            "OPT006",
+            "GEN002",
+            "NUM001",
+            "SIG002",
+            "SIG003",
+            "SIG005",
+        ),
     ),
     Rule(
         id="OPT011",

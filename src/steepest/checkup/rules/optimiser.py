@@ -28,6 +28,7 @@ from .trend import (
 )
 
 
+ADAPTIVE = ("adam", "adamw", "rmsprop", "adagrad", "lion")
 MODEST = 100  # updates: fewer say nothing of a schedule
 
 
@@ -52,7 +53,8 @@ def clipping(record: Record, limits: Limits) -> Finding | None:
         and float(np.quantile(norm[: max(20, len(norm) // 5)], 0.9)) < 2 * bound
     ):
         return None  # it bites by little
-    hurt = not never and not succeeded(record)
+    scaled = recipe_of(record).get("optimizer") in ADAPTIVE  # a common factor cancels
+    hurt = not (never or scaled or succeeded(record))
     return Finding(
         rule="OPT012",
         severity=Severity.MEDIUM if hurt else Severity.NOTE,
@@ -77,6 +79,11 @@ def clipping(record: Record, limits: Limits) -> Finding | None:
             "gradient makes all steps equally long, so that the learning rate no longer "
             "means what it says and the run cannot come to rest; one far above them "
             "guards nothing."
+            if not scaled
+            else "Clipping is a guard against the rare cliff. This optimiser divides by "
+            "the size of its gradients, so that a factor common to all cancels; a "
+            "threshold that always acts makes them equally long before that, so that "
+            "small gradients count as much as large ones."
         ),
         reference="DL §10.11.1; Pascanu, Mikolov & Bengio (2013)",
         cause="A threshold taken from another program.",
@@ -377,7 +384,7 @@ RULES: tuple[Rule, ...] = (
             "`often`, and early norms at twice the threshold, is a fault where the run "
             "did not succeed, else a note; not more than `never`, with a threshold ten "
             "times the largest norm, is a note. Look-alikes: clipping of one update in "
-            "five, and Adam, which does not feel the length of its gradients."
+            "five; and Adam and its kin, of whose gradients a common factor cancels: a note."
         ),
         explains=("OPT002", "OPT003", "OPT005", "OPT006", "OPT009", "GEN002", "SIG005"),
     ),

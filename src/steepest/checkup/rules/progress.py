@@ -13,6 +13,7 @@ from jaxtyping import Float
 
 from ...training.record import Record
 from ..finding import Chart, Evidence, Finding, Prescription, Severity
+from ..numbers import number, share
 from ..rule import Limits, Rule
 from .ground import NEGATIVE, ground_of
 from .trend import (
@@ -56,7 +57,7 @@ def oscillation(record: Record, limits: Limits) -> Finding | None:
         severity=Severity.NOTE if succeeded(record) else Severity.MEDIUM,
         claim=(
             "The training loss oscillates: from one measurement to the next it moves "
-            f"by {swing:.3g}, {relative:.0%} of all that the run has gained."
+            f"by {number(swing)}, {share(relative, 'all that the run has gained')}."
         ),
         evidence=(
             Evidence(
@@ -130,11 +131,11 @@ def divergence(record: Record, limits: Limits) -> Finding | None:
         rule="OPT004",
         severity=Severity.CRITICAL if worse else Severity.HIGH,
         claim=(
-            f"Training diverges: the loss ends at {last:.3g}, above the {first:.3g} it "
-            "started from."
+            f"Training diverges: the loss ends at {number(last)}, above the "
+            f"{number(first)} it started from."
             if worse
-            else f"Training diverges: the loss ends at {last:.3g} after it had come down "
-            f"to {best:.3g}."
+            else f"Training diverges: the loss ends at {number(last)} after it had come "
+            f"down to {number(best)}."
         ),
         evidence=(
             Evidence(

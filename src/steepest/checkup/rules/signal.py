@@ -19,6 +19,7 @@ from jaxtyping import Float
 
 from ...training.record import Record
 from ..finding import Chart, Evidence, Finding, Prescription, Severity
+from ..numbers import number
 from ..rule import Limits, Rule
 from .trend import early, failed, layers, recipe_of, rising, rounded, succeeded
 
@@ -43,7 +44,7 @@ def vanishing(record: Record, limits: Limits) -> Finding | None:
         severity=Severity.HIGH if failed(record) else Severity.MEDIUM,
         claim=(
             f"The gradient vanishes on its way back: at `{paths[low]}` it is "
-            f"{ratio:.1e} times what it is at `{paths[high]}`, {hops} layers later."
+            f"{number(float(ratio))} times what it is at `{paths[high]}`, {hops} layers later."
         ),
         evidence=(
             Evidence(
@@ -108,7 +109,7 @@ def exploding(record: Record, limits: Limits) -> Finding | None:
         times, at = growth
         if not claim:
             claim = (
-                f"The gradient norm grew to {times:.3g} times its initial value by "
+                f"The gradient norm grew to {number(times)} times its initial value by "
                 f"step {at}, and the loss with it."
             )
         evidence.append(

@@ -12,8 +12,9 @@ import numpy as np
 
 from ...training.record import Record
 from ..finding import Chart, Evidence, Finding, Prescription, Severity
+from ..numbers import number, share
 from ..rule import Limits, Rule
-from .stability import early_rate, stability_of
+from .stability import Stability, early_rate, grounded, stability_of, stable_rate
 from .trend import (
     failed,
     fall,
@@ -27,6 +28,7 @@ from .trend import (
 )
 
 
+SMALL = 8  # examples: a batch whose noise may throw a run about
 LEAST = 1e-3  # of the learning rate: a prescription changes it by no more
 ADAPTIVE = ("adam", "adamw", "rmsprop", "adagrad", "lion")
 
@@ -44,15 +46,16 @@ def too_large(record: Record, limits: Limits) -> Finding | None:
     target = eta / 10
     claim, confidence = "", 0.0
     if stability is not None:
-        excess = stability.product / stability.limit
-        first, middle = float(excess[0]), float(np.median(excess))
+        ground = grounded(record, stability.steps)
+        excess = np.where(ground, stability.excess, 0.0)
+        first, middle = float(excess[0]), float(np.median(excess[ground]))
         if max(0.0 if well else first, middle) > bar * limits["product"]:
             # Where the limit is first passed: later the iterate is somewhere else.
             at = int(np.argmax(excess > bar * limits["product"]))
             worst, step = float(excess[at]), int(stability.steps[at])
             when = "at the start" if step == 0 else f"at step {step}"
             claim = (
-                f"The step size {eta:.3g} is {worst:.3g} times what the curvature of "
+                f"The step size {eta:.3g} is {number(worst)} times what the curvature of "
                 f"the loss allows {when}, and the loss {outcome(record)}."
             )
             evidence.append(
@@ -65,6 +68,8 @@ def too_large(record: Record, limits: Limits) -> Finding | None:
             )
             target = peak_rate(record) * max(0.9 / worst, LEAST)
             confidence = 0.95 if worst > 2 * limits["product"] else 0.85
+        elif well or shaken(record, stability):
+            return None  # the step suits the mean of the loss: noise, if anything
     rate = early_rate(record, first=True)
     if rate is not None and rate[0] > bar * limits["update"]:
         evidence.append(
@@ -78,11 +83,13 @@ def too_large(record: Record, limits: Limits) -> Finding | None:
         )
         if not claim:
             claim = (
-                f"Each early update changes `{rate[1]}` by {rate[0]:.0%} of its "
-                f"length, and the loss {outcome(record)}: the step size {eta:.3g} is "
-                "too large."
+                f"Each early update changes `{rate[1]}` by {share(rate[0], 'its length')}"
+                f", and the loss {outcome(record)}: the step size {eta:.3g} is too large."
             )
             target = eta * max(min(0.01 / rate[0], 0.1), LEAST)
+            if stability is not None and stability.series == "sharpness":
+                # Half of what curvature allows is no step to blame.
+                target = max(target, min(0.5 / float(excess.max()), 0.5) * eta)
             confidence = 0.85
     if not claim:
         return None
@@ -176,7 +183,9 @@ def too_small(record: Record, limits: Limits) -> Finding | None:
         lone = evidence[0] if evidence else None
         if lone is None or lone.limit is None or lone.observed > lone.limit / 3:
             return None
-    new = rounded(eta * min(max(factor, 3.0), 1e5))
+    new = rounded(min(eta * min(max(factor, 3.0), 1e5), stable_rate(record)))
+    if new <= eta:
+        return None  # curvature allows no longer step
     return Finding(
         rule="OPT002",
         severity=Severity.HIGH,
@@ -209,6 +218,28 @@ def too_small(record: Record, limits: Limits) -> Finding | None:
     )
 
 
+def shaken(record: Record, stability: Stability) -> bool:
+    """Whether batches are so small that their noise, at a step size that the curvature
+    of the mean loss allows, is what threw the run about (`noise`)."""
+    batch = batch_size(record)
+    ground = grounded(record, stability.steps)
+    return (
+        batch is not None
+        and batch <= SMALL
+        and stability.series == "sharpness"
+        and float(stability.excess[ground].max()) <= 1.0
+    )
+
+
+def batch_size(record: Record) -> int | None:
+    """Examples in an update, as far as there are so many."""
+    recipe = recipe_of(record)
+    if not recipe.get("batch_size"):
+        return None
+    whole = int(recipe["batch_size"]) * int(recipe.get("accumulate", 1) or 1)
+    return min(whole, int(record.meta.get("examples", whole)))
+
+
 def peak_rate(record: Record) -> float:
     """The learning rate that a recipe names, of which a schedule takes its share."""
     rate = recipe_of(record).get("learning_rate")
@@ -238,9 +269,9 @@ def outcome(record: Record) -> str:
     if f is None:
         return "does not fall"
     if f.last > f.first:
-        return f"rose from {f.first:.3g} to {f.last:.3g}"
+        return f"rose from {number(f.first)} to {number(f.last)}"
     only = "only " if unhappy(record) else ""
-    return f"{only}went from {f.first:.3g} to {f.last:.3g}"
+    return f"{only}went from {number(f.first)} to {number(f.last)}"
 
 
 def vanished(record: Record) -> bool:

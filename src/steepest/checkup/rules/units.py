@@ -14,9 +14,13 @@ import numpy as np
 
 from ...training.record import Record
 from ..finding import Chart, Evidence, Finding, Prescription, Severity
+from ..numbers import number, share
 from ..rule import Limits, Rule
 from .symptoms import CUT_OFF
 from .trend import failed, layers, learning_rate, rounded, span, succeeded
+
+
+USUAL = 1e-3  # relative update: a layer that moves by more is not idle
 
 
 def dead(record: Record, limits: Limits) -> Finding | None:
@@ -176,7 +180,7 @@ def idle(record: Record, limits: Limits) -> Finding | None:
     rate = np.nanmedian(update / np.maximum(weight, 1e-30), axis=0)
     still = int(np.argmin(rate))
     others = float(np.median(np.delete(rate, still)))
-    if not others > 0 or rate[still] > limits["ratio"] * others:
+    if not others > 0 or rate[still] > min(limits["ratio"] * others, USUAL):
         return None
     if np.nanmax(gradient[:, still]) == 0:
         return None  # no gradient path at all: PRG008, or dead units
@@ -190,8 +194,8 @@ def idle(record: Record, limits: Limits) -> Finding | None:
         claim=(
             f"`{path}` has a gradient but is never updated."
             if frozen
-            else f"`{path}` hardly moves: {rate[still]:.1e} of its length in each update, "
-            f"where the others move by {others:.1e}."
+            else f"`{path}` hardly moves: by {share(float(rate[still]), 'its length')} in "
+            f"each update, where the others move by {number(others)}."
         ),
         evidence=(
             Evidence(
