@@ -32,14 +32,15 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from ..core.errors import InputError
 from ..core.vectors import working_dtype
 from ._lanczos import lanczos
-from .operators import check_diagonal
-from .products import Loss, Params, check_direction, check_params, hvp
+from ._refusals import check_diagonal, check_direction, check_params
+from .products import Loss, Params, hvp
 
 
 NOISE = 0.1  # length of the random part of a warm start, of the given part
@@ -100,7 +101,7 @@ def sharpness(
         T = jnp.diag(alpha) + jnp.diag(beta[:-1], 1) + jnp.diag(beta[:-1], -1)
         ritz_values, S = jnp.linalg.eigh(T)  # ascending
         v = S[:, -1] @ Q
-    known = not isinstance(ritz_values, jax.core.Tracer)
+    known = not isinstance(ritz_values, Tracer)
     if known and not bool(jnp.all(jnp.isfinite(ritz_values))):
         raise InputError(
             "The Hessian is not finite here, so the loss has no curvature at these "

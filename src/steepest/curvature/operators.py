@@ -34,6 +34,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jax.flatten_util import ravel_pytree
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, PyTree
@@ -41,17 +42,14 @@ from jaxtyping import Array, Float, PyTree
 from ..core import mesh as meshes, pytree
 from ..core.errors import InputError, type_name
 from ..core.progress import progress
-from .products import (
-    Params,
+from ._refusals import (
     check,
+    check_diagonal,
     check_direction,
     check_params,
-    forward_or,
-    hvp,
-    jacobian_product,
     no_while_loop,
-    refused,
 )
+from .products import Params, forward_or, hvp, jacobian_product, refused
 
 
 Vector = Float[Array, " n"]
@@ -346,7 +344,7 @@ def from_matrix(matrix: Any) -> Operator:
         )
     if not jnp.issubdtype(matrix.dtype, jnp.floating):
         matrix = matrix.astype(jnp.result_type(float))
-    if not isinstance(matrix, jax.core.Tracer):
+    if not isinstance(matrix, Tracer):
         A = np.asarray(matrix, np.float64)
         if not np.isfinite(A).all():
             raise InputError("The matrix holds NaN or infinities; pass finite numbers.")
@@ -361,29 +359,6 @@ def from_matrix(matrix: Any) -> Operator:
 
 
 # -- What they share -------------------------------------------------------------------
-
-
-def check_diagonal(params: Params, P: Params) -> None:
-    """Refuse a preconditioner that is not a positive diagonal shaped like `params`."""
-    if jax.tree.structure(params) != jax.tree.structure(P):
-        raise InputError(
-            "The preconditioner must have the structure of `params`: "
-            f"{jax.tree.structure(params)}, not {jax.tree.structure(P)}."
-        )
-    for p, d in zip(jax.tree.leaves(params), jax.tree.leaves(P), strict=True):
-        if jnp.shape(p) != jnp.shape(d):
-            raise InputError(
-                f"The preconditioner has an array of shape {jnp.shape(d)} where `params` "
-                f"has {jnp.shape(p)}; it is the diagonal of P, one number a parameter."
-            )
-        d = jnp.asarray(d)
-        if isinstance(d, jax.core.Tracer):
-            continue
-        if not bool(jnp.all(jnp.isfinite(d) & (d > 0))):
-            raise InputError(
-                "The preconditioner must be positive and finite in every entry; add a "
-                "small constant to it."
-            )
 
 
 def jacobian(

@@ -38,15 +38,8 @@ import numpy as np
 from jaxtyping import Array
 
 from ..core.errors import InputError
-from .products import (
-    Loss,
-    Params,
-    check,
-    check_tangent,
-    curvature_along,
-    forward_or,
-    inner,
-)
+from ._refusals import check, check_tangent
+from .products import Loss, Params, curvature_along, forward_or, inner
 
 
 DOUBLINGS, LEAP = 17, 1024.0  # evaluations until steps leap, and how far

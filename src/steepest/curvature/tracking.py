@@ -57,12 +57,13 @@ from typing import Any, NamedTuple, Protocol
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from ..core.errors import InputError, in_short, type_name
 from ._following import LEAST, PROBES, ROUND, ROWS, TOLERANCE, Course, course, follow
-from .operators import check_diagonal
-from .products import Params, canonical, check
+from ._refusals import canonical, check, check_diagonal
+from .products import Params
 
 
 FIRST = 12  # products of the first measurement, from a random direction
@@ -217,7 +218,7 @@ class Tracker:
     def _refuse(self, step: Any, params: Params) -> None:
         """Before the first measurement: what no measurement can be made of."""
         leaves = jax.tree.leaves(params)
-        if any(isinstance(x, jax.core.Tracer) for x in leaves):
+        if any(isinstance(x, Tracer) for x in leaves):
             raise InputError(
                 "The tracker was called inside of `jit`, where there are no values yet; "
                 "call it in the Python loop, after the compiled update."
@@ -258,7 +259,7 @@ class Tracker:
             at = self.history[-1].step if self.history else 0
         nan = float("nan")
         why = str(error) if isinstance(error, InputError) else in_short(error)
-        return Tracked(at, *[nan] * 6, False, 0, took, why)
+        return Tracked(at, nan, nan, nan, nan, nan, nan, False, 0, took, why)
 
     def _plan(self) -> None:
         """When (1) will hold."""
