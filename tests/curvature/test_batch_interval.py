@@ -10,7 +10,7 @@ import pytest
 import scipy.stats
 
 from steepest import InputError
-from steepest.curvature._batch_interval import batch_interval, interval, student
+from steepest.curvature._batch_interval import batch_interval, interval
 
 
 KEY = jax.random.key(0)
@@ -158,14 +158,6 @@ def test_data_are_cut_into_batches_without_replacement():
     # all examples are in: the pooled Hessian is that of the data
     exact = np.linalg.eigvalsh(x.astype(np.float64).T @ x / 100)[-1]
     np.testing.assert_allclose(once.pooled, exact, rtol=1e-3)
-
-
-@pytest.mark.parametrize("p", [0.6, 0.9, 0.975, 0.9995])
-def test_student_s_quantiles_agree_with_scipy(p):
-    for freedom in (1, 2, 3, 4, 7, 10, 31, 100):
-        np.testing.assert_allclose(
-            student(p, freedom), scipy.stats.t.ppf(p, freedom), rtol=1e-9
-        )
 
 
 BATCHES = list(draw(np.random.default_rng(7), 4, 8).astype(np.float32))

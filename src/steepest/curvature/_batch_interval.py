@@ -27,9 +27,10 @@ the two t-bounds of means in (3): exact for normal q and λ, and otherwise right
 grows. For few batches of examples with heavy tails that is not enough: with log-normal
 scales (σ = 1, batches of 32) the upper side of 95 % intervals held in 83 % of draws with
 8 batches, 77 % without γ, and in 87 % with 3; with σ = ½ in 94 %. Larger batches help
-there more than more of them. The union of both sides needs no independence between them. To each λᵢ its residual
-is added, the distance within which a batch has an eigenvalue of that Ritz value; that it
-is the batch's largest follows only with probability, from the random part of the start.
+there more than more of them. The union of both sides needs no independence between them.
+To each λᵢ its residual is added, the distance within which a batch has an eigenvalue of
+that Ritz value; that it is the batch's largest follows only with probability, from the
+random part of the start.
 
 The interval is not centred, and does not shrink to a point with more batches of one
 size: the bias in (1) stays, about as 1/B once examples outnumber the eigenvector's noise.
@@ -40,10 +41,8 @@ References
     §§3.1.8, 3.2.3.
     Goodfellow, Bengio & Courville (2016), Deep Learning, §5.4.4.  -- standard errors
     Chen (1995), Testing the mean of skewed distributions.         -- u, its first term
-    Abramowitz & Stegun (1964), Handbook of Mathematical Functions, §26.7.
 """
 
-import math
 from collections.abc import Callable, Iterable
 from functools import partial
 from statistics import NormalDist
@@ -57,6 +56,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from ..core.errors import InputError
 from ..core.progress import progress
+from ..core.student import student_quantile
 from ..core.vectors import inner, working_dtype
 from ._eigenpairs import eigenpairs
 from ._following import ROWS, course, follow
@@ -237,7 +237,7 @@ def interval(
 
 def margin(x: Float[np.ndarray, " k"], confidence: float, skew: float = 0.0) -> float:
     """t s/√k, or u s/√k."""
-    t = student((1 + confidence) / 2, len(x) - 1)
+    t = student_quantile((1 + confidence) / 2, len(x) - 1)
     u = t + skew * (1 + 2 * t**2) / (6 * len(x) ** 0.5)
     return u * float(x.std(ddof=1)) / len(x) ** 0.5
 
@@ -249,33 +249,6 @@ def skewness(x: Float[np.ndarray, " k"]) -> float:
         return 0.0
     cubes = float((((x - x.mean()) / s) ** 3).sum())
     return max(0.0, cubes * k / ((k - 1) * (k - 2)))
-
-
-def student(p: float, freedom: int) -> float:
-    """The quantile p > ½ of Student's t, by bisection of the distribution's closed form.
-
-    With t = √ν tan θ, P(|T| < t) is a finite sum in cos θ (Abramowitz & Stegun 26.7.3-4).
-    """
-    low, high = 0.0, math.pi / 2
-    for _ in range(60):
-        theta = (low + high) / 2
-        low, high = (
-            (theta, high) if within(theta, freedom) < 2 * p - 1 else (low, theta)
-        )
-    return freedom**0.5 * math.tan((low + high) / 2)
-
-
-def within(theta: float, freedom: int) -> float:
-    """P(|T| < √ν tan θ)."""
-    odd = freedom % 2
-    term = math.cos(theta) if odd else 1.0
-    total = 0.0
-    for j in range(odd + 1, freedom, 2):
-        total += term
-        term *= math.cos(theta) ** 2 * j / (j + 1)
-    if not odd:
-        return math.sin(theta) * total
-    return 2 / math.pi * (theta + math.sin(theta) * total)
 
 
 def needed(quotients: Float[np.ndarray, " k"], size: float, confidence: float) -> int:
