@@ -29,9 +29,7 @@ class Bar(NamedTuple):
     tolerance: float  # of the residual, relative
     error: float  # (2), relative
     floor: float  # in units of ‖T‖
-    narrow: (
-        float  # eps of the narrowest parameters, if they are narrower than the basis
-    )
+    narrow: float  # eps of the narrowest parameters; 0 unless narrower than the basis
     eps: float  # of the basis
 
 

@@ -60,8 +60,17 @@ def missing(
         rows = appended(rows, V[i], i)
     draw = jax.random.normal(key, (n,), V.dtype)
     q, *_ = remainder(rows, draw, 0, 1.0, key)
-    start = (k, k + 1, 0.0, (True,), -1, 0)
-    space = Krylov(appended(rows, q, k), np.diag(values), n, *start)
+    space = Krylov(
+        rows=appended(rows, q, k),
+        T=np.diag(values),
+        size=n,
+        done=k,
+        count=k + 1,
+        scale=0.0,
+        of_start=(True,),
+        last_break=-1,
+        products=0,
+    )
     looked = 0
     while True:
         space = grow(matvec, space, key)

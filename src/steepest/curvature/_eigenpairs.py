@@ -127,8 +127,9 @@ def eigenpairs(
       pairs nearest to it, which converge slowly inside of the spectrum.
     - `tolerance`: relative residual at which a pair has converged; where None, √eps and
       an error of 10⁻⁶.
-    - `max_products`: products with the operator; where None, 10 for each pair and 300 more, and for fewer
-      than 1024 parameters as many as there are, which is exact.
+    - `max_products`: products with the operator, at most; where None, 1024, or 300 and
+      10 for each pair if that is more. As many as there are parameters are always
+      enough: then the answer is exact.
     - `block`: start vectors. An eigenvalue is found as often as it occurs up to this
       number at once; further copies are looked for when the pairs have converged.
     - `start`: the vector of an earlier pair nearby, which saves products; a random part

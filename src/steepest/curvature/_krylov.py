@@ -7,10 +7,10 @@ what remains:
     A qⱼ = Σᵢ tᵢⱼ qᵢ + βⱼ q_new                                              (1)
 
 For b = 1 this is the Lanczos iteration; for b > 1 it is its band form, which finds b
-copies of a multiple eigenvalue. With T the j × j section of the steps done and S its
-rows below, a Ritz pair T s = μ s has the vector v = Qᵀs and the residual
+copies of a multiple eigenvalue. With T the j × j section of the steps done and B the
+rows of coefficients below it, a Ritz pair T s = μ s has the vector v = Qᵀs and the residual
 
-    ‖A v − μ v‖ = ‖S s‖,                                                     (2)
+    ‖A v − μ v‖ = ‖B s‖,                                                     (2)
 
 so that A has an eigenvalue within that distance of μ. A new vector is first projected
 out of the rows that A couples it with, as T = Tᵀ tells (for b = 1 the last two), and then
@@ -18,7 +18,9 @@ out of all; once more where that left less than half of it (Kahan's "twice is en
 So Q stays orthogonal to a few eps and T needs no three-term recurrence, and a restart
 may replace the rows by Ritz vectors (thick restart):
 
-    Q ← [ritz vectors; rows not multiplied yet],   T ← diag(μ),  S ← S s.    (3)
+    Q ← [Ritz vectors; rows not multiplied yet],   T ← diag(μ),  B ← B S,    (3)
+
+S having the s that are kept for columns.
 
 Where β is rounding error the space is exhausted. Then the remainder is dropped, its
 coupling is 0 and a random row, orthogonal to all others, takes its place: the rule for
