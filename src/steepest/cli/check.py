@@ -13,6 +13,7 @@ import typer
 from ..core.errors import InputError
 from . import config as settings_file
 from .loading import Target, failure, line_of, load, split
+from .options import Changes, Seed
 from .output import put, say, stages, width, writable
 
 
@@ -65,21 +66,8 @@ def run(
             show_default=False,
         ),
     ] = None,
-    seed: Annotated[
-        int | None,
-        typer.Option(
-            "--seed", help="The seed of everything random.", show_default=False
-        ),
-    ] = None,
-    changes: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="NAME=VALUE",
-            help="Change the recipe; may be repeated.",
-            show_default=False,
-        ),
-    ] = None,
+    seed: Seed = None,
+    changes: Changes = None,
     quiet: Annotated[
         bool, typer.Option("-q", "--quiet", help="Only the verdict and the titles.")
     ] = False,

@@ -9,6 +9,7 @@ from ..core.errors import InputError
 from .check import blamed
 from .ground import drawable, measuring, place, stand
 from .loading import Target
+from .options import AsJson, Changes, Examples, NoBar, Program, Seed, Updates
 from .output import put, width
 
 
@@ -18,14 +19,7 @@ LINE, GRID = 51, 25  # points of a line, and of a side of a plane
 
 
 def run(
-    target: Annotated[
-        str,
-        typer.Argument(
-            metavar="TARGET",
-            help="A problem's name, FILE.py:OBJECT or FILE.py, as of `steepest check`.",
-            show_default=False,
-        ),
-    ],
+    target: Program,
     along: Annotated[
         str, typer.Option("--along", help=f"Where to look: {', '.join(DIRECTIONS)}.")
     ] = "gradient",
@@ -48,46 +42,18 @@ def run(
             show_default=False,
         ),
     ] = None,
-    changes: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="NAME=VALUE",
-            help="Change the recipe; may be repeated.",
-            show_default=False,
-        ),
-    ] = None,
-    steps: Annotated[
-        int,
-        typer.Option("--steps", help="Train for so many updates first, by the recipe."),
-    ] = 0,
-    examples: Annotated[
-        int | None,
-        typer.Option(
-            "--examples",
-            help="How many of the training examples the loss is taken on. "
-            "[default: 2048]",
-            show_default=False,
-        ),
-    ] = None,
-    seed: Annotated[
-        int | None,
-        typer.Option(
-            "--seed", help="The seed of everything random.", show_default=False
-        ),
-    ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Write the answer as JSON to stdout.")
-    ] = False,
+    changes: Changes = None,
+    steps: Updates = 0,
+    examples: Examples = None,
+    seed: Seed = None,
+    as_json: AsJson = False,
     picture: Annotated[
         Path | None,
         typer.Option(
             "--picture", metavar="FILE", help="Draw it (.svg; needs matplotlib)."
         ),
     ] = None,
-    no_progress: Annotated[
-        bool, typer.Option("--no-progress", help="Show no bar.")
-    ] = False,
+    no_progress: NoBar = False,
 ) -> int:
     """The loss along a line, or on a plane, through the weights of a program.
 

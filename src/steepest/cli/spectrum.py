@@ -12,6 +12,7 @@ import typer
 from ..core.errors import InputError
 from .ground import drawable, measuring, place, stand
 from .loading import Target
+from .options import AsJson, Changes, Examples, NoBar, Program, Seed, Updates
 from .output import put, table, width
 
 
@@ -22,42 +23,16 @@ PART = (
 
 
 def run(
-    target: Annotated[
-        str,
-        typer.Argument(
-            metavar="TARGET",
-            help="A problem's name, FILE.py:OBJECT or FILE.py, as of `steepest check`.",
-            show_default=False,
-        ),
-    ],
-    changes: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="NAME=VALUE",
-            help="Change the recipe; may be repeated.",
-            show_default=False,
-        ),
-    ] = None,
-    steps: Annotated[
-        int,
-        typer.Option("--steps", help="Train for so many updates first, by the recipe."),
-    ] = 0,
+    target: Program,
+    changes: Changes = None,
+    steps: Updates = 0,
     top: Annotated[
         int, typer.Option("--top", help="How many of the largest eigenvalues.")
     ] = 10,
     lowest: Annotated[
         int, typer.Option("--lowest", help="How many of the smallest.")
     ] = 1,
-    examples: Annotated[
-        int | None,
-        typer.Option(
-            "--examples",
-            help="How many of the training examples the loss is taken on. "
-            "[default: 2048]",
-            show_default=False,
-        ),
-    ] = None,
+    examples: Examples = None,
     batch_size: Annotated[
         int | None,
         typer.Option(
@@ -75,15 +50,8 @@ def run(
     density: Annotated[
         bool, typer.Option("--density", help="Also the density of all eigenvalues.")
     ] = False,
-    seed: Annotated[
-        int | None,
-        typer.Option(
-            "--seed", help="The seed of everything random.", show_default=False
-        ),
-    ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Write the answer as JSON to stdout.")
-    ] = False,
+    seed: Seed = None,
+    as_json: AsJson = False,
     picture: Annotated[
         Path | None,
         typer.Option(
@@ -92,9 +60,7 @@ def run(
             help="Draw bulk and outliers (.svg; needs matplotlib).",
         ),
     ] = None,
-    no_progress: Annotated[
-        bool, typer.Option("--no-progress", help="Show no bar.")
-    ] = False,
+    no_progress: NoBar = False,
 ) -> int:
     """The curvature of a program's loss: eigenvalues, trace, condition, largest step.
 
