@@ -29,7 +29,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..core.errors import InputError
-from ..core.vectors import OnVector
+from ..core.vectors import OnVector, length
 from ..curvature.derivatives import (
     dense_hessian,
     dense_jacobian,
@@ -68,7 +68,7 @@ class Model(NamedTuple):
 
     def length_of_gradient(self, g: Float[np.ndarray, " n"]) -> float:
         """‖Dg‖."""
-        return float(np.linalg.norm(self.units * g))
+        return float(length(self.units * g))
 
 
 #: A model at θ with gradient g, after another one or none; the key is for Krylov spaces
@@ -80,12 +80,14 @@ Modeller = Callable[
 
 def hessian_model(loss: OnVector, n: int) -> Modeller:
     """(2)."""
-    return partial(_by_hessian if n <= DENSE else _by_section, loss)
+    section = partial(_by_section, hessian_product)
+    return partial(_by_hessian if n <= DENSE else section, loss)
 
 
 def gauss_newton_model(residuals: OnVector, n: int) -> Modeller:
     """(3)."""
-    return partial(_by_jacobian if n <= DENSE else _by_normal_section, residuals)
+    section = partial(_by_section, normal_product)
+    return partial(_by_jacobian if n <= DENSE else section, residuals)
 
 
 def slope_model(loss: OnVector) -> Modeller:
@@ -155,33 +157,16 @@ def _by_jacobian(
 
 
 def _by_section(
-    loss: OnVector,
+    product: Callable[[OnVector, Vector, Vector], Vector],
+    fun: OnVector,
     theta: Vector,
     g: Float[np.ndarray, " n"],
     key: PRNGKeyArray,
     last: Model | None,
 ) -> Model:
-    return _section(partial(hessian_product, loss, theta), theta, g, key)
-
-
-def _by_normal_section(
-    residuals: OnVector,
-    theta: Vector,
-    g: Float[np.ndarray, " n"],
-    key: PRNGKeyArray,
-    last: Model | None,
-) -> Model:
-    return _section(partial(normal_product, residuals, theta), theta, g, key)
-
-
-def _section(
-    product: Callable[[Vector], Vector],
-    theta: Vector,
-    g: Float[np.ndarray, " n"],
-    key: PRNGKeyArray,
-) -> Model:
+    """Of a matrix that is multiplied by `product(fun, theta, v)`."""
     start = jnp.asarray(g, theta.dtype)
-    found = krylov_section(product, start, SUBSPACE, key=key)
+    found = krylov_section(partial(product, fun, theta), start, SUBSPACE, key=key)
     basis = np.asarray(found.vectors, np.float64)
     units = np.ones(theta.size)
     size = float(np.abs(found.values).max())

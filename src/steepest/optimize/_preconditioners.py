@@ -2,7 +2,11 @@
 
     P = √(s + ε′) + ε                                                            (1)
 
-with s, ε′ and ε of the optimiser's own; `adaptive` has the table.
+with s, ε′ and ε of the optimiser's own; `adaptive` has the table. States keep the moments
+that s is made of, and only some of the constants.
+
+References
+    Goodfellow, Bengio & Courville (2016), Deep Learning, §8.5.
 """
 
 from collections.abc import Callable, Iterator, Mapping

@@ -69,12 +69,15 @@ def value_and_slope(
 
 
 def noise_of(value: Float[Array, ""]) -> Float[Array, ""]:
-    """The rounding (5) of a loss."""
+    """The rounding (2) of a loss."""
     return NOISE * float(jnp.finfo(value.dtype).eps) * jnp.abs(value)
 
 
-def first_size(initial: float | Float[Array, ""], dtype: Any) -> Float[Array, ""]:
-    """The first trial, which must be positive."""  # Any: a NumPy dtype
+def first_size(
+    initial: float | Float[Array, ""],
+    dtype: Any,  # a NumPy dtype
+) -> Float[Array, ""]:
+    """The first trial, which must be positive."""
     first = jnp.asarray(initial, dtype)
     if is_false(jnp.isfinite(first) & (first > 0)):
         raise InputError(f"`initial` must be a positive step size, not {initial}.")

@@ -142,7 +142,7 @@ class Search:
             reach = length(step.coefficients)
             predicted = step.decrease
             if self.method == "cubic":
-                predicted -= self.sigma * reach**3 / 3
+                predicted -= self.sigma * min(reach, 1e100) ** 3 / 3
             new = self.moved(here, step.coefficients @ model.basis)
             if predicted <= noise:  # the loss cannot tell: let the gradient
                 falls = new.finite and model.length_of_gradient(new.g) < size
@@ -151,9 +151,7 @@ class Search:
             ratio = (here.value - new.value) / predicted if new.finite else -1.0
             if ratio < 0.25:
                 self.radius, self.sigma = reach / 4, self.sigma * 4
-                if (
-                    ratio <= 1e-4
-                ):  # a σ near zero must not come back in hundreds of steps
+                if ratio <= 1e-4:  # a σ near zero must not take hundreds of steps back
                     most = float(np.abs(model.values).max())
                     self.sigma = max(self.sigma, most / max(4 * reach, 1e-300))
             elif ratio > 0.75:

@@ -83,8 +83,8 @@ def preconditioner(
     in what no adaptive part covers.
 
     Adam, AdamW, NAdam, AMSGrad, AdaBelief, RMSProp (plain, centred, corrected), AdaGrad
-    and those of `optimize.book` are read. The states of Yogi, AdaMax and RAdam cannot be told from
-    Adam's, and are read as if they were.
+    and those of `optimize.book` are read. The states of Yogi, AdaMax and RAdam cannot be
+    told from Adam's, and are read as if they were.
 
     Raises `InputError` before the first update, for two adaptive parts on one parameter,
     and for optimisers that are not of the form (1).

@@ -146,11 +146,8 @@ def dogleg_step(
     corner = -(size / bend) * unit
     leg = end - corner
     a, b, c = leg @ leg, corner @ leg, corner @ corner - radius**2
-    share = (
-        -c / (b + (max(b * b - a * c, 0.0)) ** 0.5)
-        if b > 0
-        else (-b + (max(b * b - a * c, 0.0)) ** 0.5) / a
-    )
+    root = max(b * b - a * c, 0.0) ** 0.5
+    share = -c / (b + root) if b > 0 else (root - b) / a  # without cancellation
     return done(values, slopes, corner + min(share, 1.0) * leg)
 
 
