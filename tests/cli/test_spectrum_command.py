@@ -95,11 +95,19 @@ def test_a_text_says_where_it_stands_and_what_it_means(steepest, quadratic):
     assert re.search("[▂▃▄▅▆▇█]", result.out)
 
 
+def test_of_clipped_updates_no_largest_step_is_told(steepest, quadratic):
+    told = answer(steepest, f"{quadratic}:problem", "--set", "clip_norm=0.01")
+    assert told["limit"] is None and told["ratio"] is None
+    assert told["why_no_step"].startswith("clipping by norm")
+    assert "learning rate" not in told["verdict"]
+
+
 def test_a_rate_beyond_the_limit_and_negative_curvature_are_called_so(
     steepest, quadratic
 ):
     told = answer(steepest, f"{quadratic}:uphill", "--set", "learning_rate=0.9")
-    assert "times the largest stable one" in told["verdict"]
+    assert "times the limit of the quadratic model" in told["verdict"]
+    assert "`steepest check` judges the run" in told["verdict"]
     assert "this is no minimum" in told["verdict"]
     assert told["negative_mass"]["value"] > 0
 
