@@ -112,3 +112,7 @@ def test_bad_input_is_refused_in_one_sentence():
         judge(camel, object())
     with pytest.raises(InputError, match="one problem"):
         judge(camel, np.zeros(3), jnp.zeros(2))
+    with pytest.raises(InputError, match="holds no parameters"):
+        judge(camel, "abc")
+    with pytest.raises(InputError, match="whole numbers or flags"):
+        judge(lambda p: jnp.sum(p["a"] ** 2), {"a": np.zeros(3), "b": 2})

@@ -135,3 +135,5 @@ def test_bad_input_is_refused_in_one_sentence():
         least_squares(lambda x: x, x, max_steps=0)
     with pytest.raises(InputError, match="tolerance"):
         least_squares(lambda x: x, x, tolerance=-1.0)
+    with pytest.raises(InputError, match="number of Python's"):
+        least_squares(lambda x: [1.0, x[0]], x)

@@ -170,3 +170,10 @@ def test_bad_input_is_refused_in_one_sentence():
         minimize(camel, jnp.zeros(2), max_steps=0)
     with pytest.raises(InputError, match="one floating-point number"):
         minimize(lambda x: x, jnp.zeros(2))
+    with pytest.raises(InputError, match="whole number"):
+        minimize(camel, jnp.zeros(2), max_steps=1.5)  # type: ignore[arg-type]
+    for wrong in (float("nan"), -1.0):
+        with pytest.raises(InputError, match="gradient_tolerance"):
+            minimize(camel, jnp.zeros(2), gradient_tolerance=wrong)
+        with pytest.raises(InputError, match="gradient_tolerance"):
+            critical_point(camel, jnp.zeros(2), gradient_tolerance=wrong)

@@ -31,12 +31,22 @@ on margins:
 
 - The critical point lies somewhere near, and H changes on the way. A minimum must keep
   three quarters of its curvature as far as the Newton step leads (`_definite`), or with
-  a Krylov space along the flattest direction, at θ ± rv with r = ‖g‖/λ_min: x³ at
-  x = 10⁻⁹ has a positive second derivative and no minimum.
+  a Krylov space on that of the gradient (`_newton_section`) and along the flattest
+  direction, at θ ± rv with r = ‖g‖/λ_min: x³ at x = 10⁻⁹ has a positive second
+  derivative and no minimum.
 
-- Where the Newton step would still lower the loss by more than √eps |L| (or eps, in
-  units of the loss), the point is not critical, however small the gradient looks beside
-  the stiffest parameter.
+- Where the Newton step would still lower the loss by more than
+
+    max(½ eps λ_min max(‖θ‖, 1)², min(8 eps |L|, ½ (32 eps q)²))             (4)
+
+  the point is not critical, however small the gradient looks beside the stiffest
+  parameter: the first is a step of √eps, the second what the loss resolves or, where it
+  is less, what the gradient resolves (q of `_around`). A constant in a loss hides much
+  of the loss and little of its gradient.
+
+- Derivatives at a point say nothing of a kink or a jump there, so that losses and
+  gradients around are computed as well (`_around`), and curvature of which a gradient
+  would be lost below the smallest numbers proves nothing.
 
 So a minimum is never claimed where there may be none; *inconclusive* is an answer.
 
@@ -57,19 +67,28 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from ..core._fixed import fixed
 from ..core.errors import InputError
 from ..core.vectors import OnVector, length, on_vector
+from ._around import RANDOM, Seen, around, around_section, noise_of
 from ._definite import Definite
 from ._ends import Ends, Extreme, dense_ends, krylov_ends
-from .derivatives import hessian_product, value_and_gradient, values_along
+from ._newton_section import NewtonSection, keeps, newton_section
+from .derivatives import (
+    hessian_product,
+    hessian_products,
+    value_and_gradient,
+    values_along,
+)
 from .operators import hessian
-from .products import Loss, Params, check
+from .products import Loss, Params, check, check_params
 from .taylor import ROUNDING, eps_of
 
 
 Kind = Literal["minimum", "maximum", "saddle", "inconclusive", "not critical"]
 DENSE = 512  # parameters up to which the Hessian is formed
 PRODUCTS = 256  # with larger ones
+RESOLVED, RESOLUTION = 8.0, 32.0  # of (4)
 WAYS = 24  # step lengths tried along the flattest direction, each a factor of 2
 
 
@@ -90,6 +109,7 @@ class CriticalPoint(NamedTuple):
     escape_decrease: float  # by this much, as measured; 0 where none was found
     num_products: int
     newton_decrease: float | None = None  # ½ gᵀH⁻¹g; None where H is not definite
+    decrease_tolerance: float | None = None  # (4)
 
     def __str__(self) -> str:
         text = f"{self.kind}: {self.reason}"
@@ -116,6 +136,9 @@ def critical_point(
 
     Raises `InputError` for a loss that is not one finite number at `params`.
     """
+    check_tolerance(gradient_tolerance)
+    check_params(params)
+    loss = fixed(loss, params)
     check(loss, params)
     key = jax.random.key(0) if key is None else key
     flat, theta = on_vector(loss, params)
@@ -134,11 +157,30 @@ def critical_point(
     low, high = spectrum.lowest, spectrum.highest
     tau = spectrum.noise + max(low.error, high.error)
     most = max(abs(low.value), abs(high.value))
-    limit = eps**0.5 * most * max(float(length(theta)), 1.0)
+    size = max(float(length(theta)), 1.0)
+    limit = eps**0.5 * most * size
     limit = limit if gradient_tolerance is None else gradient_tolerance
     down, up = low.value < -tau, high.value > tau
-    left = None if spectrum.definite is None else spectrum.definite.decrease
+    section: NewtonSection | None = None
+    left, q = None, 0.0
+    if spectrum.definite is not None:
+        left = spectrum.definite.decrease
+    elif spectrum.matrix is None and (low.value > tau or high.value < -tau):
+        section = newton_section(flat, theta, g, np.sign(low.value), key)
+        spectrum = spectrum._replace(
+            num_products=spectrum.num_products + section.num_products
+        )
+        left = section.decrease
     left = None if left is None or np.isnan(left) else left
+    least = min(abs(low.value), abs(high.value))
+    enough = float("inf")
+    if left is not None:
+        q = most**0.5 * float(length(theta)) + (2 * abs(value)) ** 0.5
+        if spectrum.definite is not None and spectrum.matrix is not None:
+            x = np.asarray(theta, np.float64)
+            q = noise_of(spectrum.definite.natural, spectrum.matrix, x, value)
+        resolved = min(RESOLVED * eps * abs(value), 0.5 * (RESOLUTION * eps * q) ** 2)
+        enough = max(0.5 * eps * least * size**2, resolved)
     kind: Kind
     if norm > limit:
         kind = "not critical"
@@ -152,27 +194,45 @@ def critical_point(
             f"λ_min = {low.value:.4g} and λ_max = {high.value:.4g}, both beyond what "
             f"counts as zero, {tau:.1g}."
         )
-    elif (
-        gradient_tolerance is None
-        and left is not None
-        and left > max(eps**0.5 * abs(value), eps)
-    ):
+    elif gradient_tolerance is None and left is not None and left > enough:
         kind = "not critical"
         reason = (
-            f"the gradient is small only beside the largest curvature: a Newton step "
-            f"would still lower the loss by {left:.3g}."
+            f"the gradient is small only beside the largest curvature or the loss: a "
+            f"Newton step would still lower the loss by {left:.3g}, more than {enough:.1g}."
         )
     elif spectrum.values is not None:
         kind, reason = by_definiteness(spectrum, tau)
     else:
-        kind, reason = by_ends(flat, theta, spectrum, tau, norm, eps)
+        kind, reason = by_ends(flat, theta, spectrum, section, tau, norm, eps)
+    seen = Seen(None, None)
+    if kind in ("minimum", "maximum"):
+        numbers = jnp.finfo(theta.dtype)  # a half keeps digits below its `tiny`
+        wide = numbers.bits > 16
+        small = float(numbers.tiny if wide else numbers.smallest_subnormal)
+        if least * eps**0.75 * size < 16 * small:
+            kind = "inconclusive"
+            reason = (
+                f"the curvature, {least:.2g}, is so small that gradients near here are "
+                "lost below the smallest numbers: multiply the loss by a constant."
+            )
+        else:
+            seen = look_around(
+                flat, theta, g, value, spectrum, section, kind, eps, q, left
+            )
+    if seen.trouble is not None:
+        kind, reason = "inconclusive", seen.trouble
     escape, decrease = None, 0.0
     if down or kind == "inconclusive":
         direction = low.direction
+        if seen.direction is not None:
+            direction = jnp.asarray(seen.direction, theta.dtype)
         t, decrease = way_out(flat, theta, direction, value, down, eps)
         escape = None if t is None else t * direction
         if kind == "inconclusive" and escape is not None:
-            reason += " It is no minimum: the loss falls along the flattest direction."
+            where = (
+                "this way" if seen.direction is not None else "the flattest direction"
+            )
+            reason += f" It is no minimum: the loss falls along {where}."
     signs = spectrum.values
     return CriticalPoint(
         kind,
@@ -189,7 +249,72 @@ def critical_point(
         decrease,
         spectrum.num_products,
         left,
+        None if left is None else enough,
     )
+
+
+def look_around(
+    loss: OnVector,
+    theta: Float[Array, " n"],
+    g: Float[Array, " n"],
+    value: float,
+    spectrum: Ends,
+    section: NewtonSection | None,
+    kind: Kind,
+    eps: float,
+    q: float,
+    left: float | None,
+) -> Seen:
+    """Losses and gradients around a point that looks like a minimum or a maximum."""
+    sign = 1.0 if kind == "minimum" else -1.0
+    low, high = spectrum.lowest, spectrum.highest
+    least = min(abs(low.value), abs(high.value))
+    most = max(abs(low.value), abs(high.value))
+    size = max(float(length(theta)), 1.0)
+    slope, H = np.asarray(g, np.float64), spectrum.matrix
+    scale = 0.5 * most * size**2
+    found = spectrum.definite if sign > 0 else spectrum.negative
+    if H is not None and found is not None:
+        q = noise_of(found.natural, H, np.asarray(theta, np.float64), value)
+        left = found.decrease
+    elif q == 0:
+        q = most**0.5 * float(length(theta)) + (2 * abs(value)) ** 0.5
+    far = 3 * (2 * (left or 0.0)) ** 0.5
+    shift = q - (2 * abs(value)) ** 0.5  # q of the loss less its value
+    smallest = max(64 * eps * shift, far, eps**0.75 * least**0.5 * size)
+    radii = (smallest, max(64 * eps * q, smallest))
+    if H is not None and found is not None:
+        return around(
+            *(loss, theta, slope, value, H, found.natural),
+            sign=sign,
+            radii=radii,
+            scale=scale,
+            eps=eps,
+        )
+    rng = np.random.default_rng(0)
+    normal = rng.normal(size=(RANDOM, theta.size)) / theta.size**0.5
+    signs = rng.choice([-1.0, 1.0], size=(RANDOM, theta.size)) / theta.size**0.5
+    ends = np.stack([np.asarray(e.direction, np.float64) for e in (low, high)])
+    own = np.zeros((0, theta.size)) if section is None else section.rows[:8]
+    rows = np.concatenate([ends, own, normal, signs])
+    products = hessian_products(loss, theta, jnp.asarray(rows, theta.dtype))
+    products = np.asarray(products, np.float64)
+    return around_section(
+        *(loss, theta, slope, value, rows, products),
+        sign=sign,
+        radii=radii,
+        scale=scale,
+        eps=eps,
+    )
+
+
+def check_tolerance(gradient_tolerance: float | None) -> None:
+    """Refuse a tolerance that is no length."""
+    if gradient_tolerance is not None and not gradient_tolerance > 0:
+        raise InputError(
+            f"`gradient_tolerance` must be positive, not {gradient_tolerance}; leave it "
+            "out for one that follows from the precision."
+        )
 
 
 def by_definiteness(spectrum: Ends, tau: float) -> tuple[Kind, str]:
@@ -234,6 +359,7 @@ def by_ends(
     loss: OnVector,
     theta: Float[Array, " n"],
     spectrum: Ends,
+    section: NewtonSection | None,
     tau: float,
     norm: float,
     eps: float,
@@ -254,8 +380,15 @@ def by_ends(
             )
         if not holds_nearby(loss, theta, inner, tau, norm, eps):
             return "inconclusive", (
-                f"the flattest curvature, {inner.value:.3g}, changes its sign within the "
+                f"the flattest curvature, {inner.value:.3g}, changes too much within the "
                 "distance at which the critical point lies."
+            )
+        if section is None or not section.values.min(initial=np.inf) > tau:
+            return "inconclusive", flatness(spectrum, tau)
+        if not keeps(loss, theta, section, sign):
+            return "inconclusive", (
+                f"the curvature, between {low.value:.3g} and {high.value:.3g}, changes "
+                "too much on the way to the critical point."
             )
         return kind, (
             f"the eigenvalues lie between {low.value:.4g} and {high.value:.4g}, all "

@@ -40,7 +40,7 @@ from jaxtyping import Float
 
 ROUNDING = 32.0  # in units of eps ‖S‖
 KEPT = 0.75  # of (3)
-Matrix = Float[np.ndarray, "n n"]
+Matrix = Float[np.ndarray, "n m"]
 
 
 class Definite(NamedTuple):
@@ -51,6 +51,7 @@ class Definite(NamedTuple):
     tolerance: float  # (2)
     nearby: bool  # (3); False where σ is not positive
     decrease: float  # (4)
+    natural: Matrix  # rows r with rᵀHr = 1: H^{-1/2} but for a rotation
 
     @property
     def shown(self) -> bool:
@@ -82,7 +83,7 @@ def definite(
     tau = float(ROUNDING * eps * np.abs(values).max() + skew + shake)
     low, high = float(values[0]), float(values[-1])
     if not low > tau:
-        return Definite(low, high, tau, False, float("nan"))
+        return Definite(low, high, tau, False, float("nan"), d[:0, None])
     c = V.T @ (d * g)
     step = -d * (V @ (c / values))
     root = V / np.sqrt(values)
@@ -93,4 +94,5 @@ def definite(
             np.linalg.eigvalsh(root.T @ scaled(there) @ root)[0] >= KEPT
         )
         nearby = nearby and bool(kept)
-    return Definite(low, high, tau, nearby, float(0.5 * np.sum(c**2 / values)))
+    decrease = float(0.5 * np.sum(c**2 / values))
+    return Definite(low, high, tau, nearby, decrease, (d[:, None] * root).T)

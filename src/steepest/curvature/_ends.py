@@ -48,6 +48,7 @@ class Ends(NamedTuple):
     definite: Definite | None  # of H
     negative: Definite | None  # of −H
     num_products: int
+    matrix: Float[np.ndarray, "n n"] | None = None  # H, where it was formed
 
 
 def dense_ends(
@@ -76,7 +77,7 @@ def dense_ends(
     skew = float(np.linalg.norm(H - H.T, 2)) / 2
     above = definite(at, x, H, slope, eps)
     below = definite(partial(at, sign=-1.0), x, -H, -slope, eps)
-    return Ends(extreme(0), extreme(-1), skew, values, above, below, products)
+    return Ends(extreme(0), extreme(-1), skew, values, above, below, products, H)
 
 
 def krylov_ends(operator: Operator, key: PRNGKeyArray, max_products: int) -> Ends:

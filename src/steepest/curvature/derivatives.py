@@ -3,8 +3,9 @@
     L(θ), ∇L(θ);     H = ∇²L(θ);     Hv;     J = ∂r/∂θ;     L(θ + t v)        (1)
 
 A search asks for these at many points, and so does a verdict after it. Functions are
-`OnVector`s (`core.vectors.on_vector`), equal for equal losses and structures, so that a
-second search or verdict with one loss compiles nothing.
+`OnVector`s (`core.vectors.on_vector`) of `Fixed` losses, equal for equal programs and
+structures, so that a second search or verdict with one loss compiles nothing, and one
+with a loss that has changed since compiles anew.
 
 H and J are formed column by column in one batch, n products with tangents. For the
 losses of networks there is `hessian(...)`, which never forms anything.
@@ -45,6 +46,23 @@ def dense_hessian(loss: OnVector, theta: Vector) -> Float[Array, "n n"]:
 def hessian_product(loss: OnVector, theta: Vector, v: Vector) -> Vector:
     """Hv, shape (n,)."""
     return hvp(loss, theta, v)
+
+
+@partial(jax.jit, static_argnums=0)
+def hessian_products(
+    loss: OnVector, theta: Vector, rows: Float[Array, "k n"]
+) -> Float[Array, "k n"]:
+    """Hv of several rows, one after another."""
+    return jax.lax.map(lambda v: hvp(loss, theta, v), rows)
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def gradients_at(
+    loss: OnVector, batch: int, points: Float[Array, "k n"]
+) -> tuple[Float[Array, " k"], Float[Array, "k n"]]:
+    """L and ∇L at several points, in one batch, or where `batch` is 0 one by one."""
+    both = jax.value_and_grad(loss)
+    return jax.vmap(both)(points) if batch else jax.lax.map(both, points)
 
 
 @partial(jax.jit, static_argnums=0)

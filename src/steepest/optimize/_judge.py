@@ -20,7 +20,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import PRNGKeyArray
 
@@ -101,10 +100,17 @@ def judge(
     """
     source, point, claimed, message = read(result)
     leaves = jax.tree.leaves(point)
-    if not leaves or not all(hasattr(x, "dtype") or np.isscalar(x) for x in leaves):
+    known = all(hasattr(x, "dtype") or isinstance(x, int | float) for x in leaves)
+    if not leaves or not known:
         raise InputError(
             f"A result of type {type_name(result)} holds no parameters that are known: "
             "pass SciPy's or Optimistix's result, or the parameters themselves."
+        )
+    kinds = {jnp.issubdtype(jnp.asarray(x).dtype, jnp.floating) for x in leaves}
+    if len(kinds) > 1:
+        raise InputError(
+            "The parameters hold whole numbers or flags beside floating-point arrays; "
+            "pass the arrays alone and let `loss` close over the rest."
         )
     point = jax.tree.map(floating, point)
     if params is not None:

@@ -36,16 +36,17 @@ References
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
-from ..core.errors import InputError
+from ..core._fixed import fixed
+from ..core.errors import InputError, type_name
 from ..core.vectors import OnVector, on_vector
 from ..curvature.products import Params, check_params
-from ._loop import run
+from ._loop import check_steps, run
 from ._minimized import Minimized
 from ._models import gauss_newton_model, hessian_model
 from ._search import Search
@@ -100,12 +101,11 @@ def least_squares(
         raise InputError(
             f"There is no method {method!r}; there are {', '.join(METHODS)}."
         )
-    if max_steps < 1:
-        raise InputError(f"`max_steps` must be at least 1, not {max_steps}.")
+    check_steps(max_steps)
     if tolerance is not None and not tolerance > 0:
         raise InputError(f"`tolerance` must be positive, not {tolerance}.")
     check_residuals(residuals, params)
-    flat, theta = on_vector(residuals, params)
+    flat, theta = on_vector(fixed(residuals, params), params)
     loss = OnVector(HalfSquares(flat.fun), flat.structure, flat.leaves)
     return run(
         Search(loss, method),
@@ -122,8 +122,18 @@ def least_squares(
 def check_residuals(residuals: Callable[[Params], PyTree], params: Params) -> None:
     """Refuse what has no squares to sum."""
     check_params(params)
-    leaves = jax.tree.leaves(jax.eval_shape(residuals, params))
+    leaves: list[Any] = []
+
+    def seen(params: Params) -> None:  # outputs as they are, before JAX takes them over
+        leaves.extend(jax.tree.leaves(residuals(params)))
+
+    jax.eval_shape(seen, params)
     for leaf in leaves:
+        if not hasattr(leaf, "dtype"):
+            raise InputError(
+                f"The residuals hold {type_name(leaf)}; they must be arrays: write "
+                "`jnp.asarray(...)` around a number of Python's."
+            )
         if not jnp.issubdtype(leaf.dtype, jnp.floating):
             raise InputError(
                 f"The residuals hold {leaf.dtype}; they must be floating-point arrays "

@@ -4,7 +4,8 @@ It ends where little is left to gain,
 
     ½ Σ cᵢ²/|λᵢ| ≤ max(8 eps |L|, eps^{3/2} min(|L₀|, 1))                      (1)
 
-and the gradient is small beside the largest curvature; or where three steps changed
+and the gradient is small beside the largest curvature and no longer halved by a step,
+or as small as rounding: a constant in a loss hides the loss, not its gradient; or where three steps changed
 neither the loss beyond its rounding nor the gradient. A gradient alone says nothing in
 a valley whose walls are 10¹² times as steep as its floor. The point is then judged; a
 saddle is left along its negative curvature, and the loop goes on.
@@ -13,6 +14,8 @@ References
     Boyd & Vandenberghe (2004), Convex Optimization, §9.5.1.                 -- (1)
     Nocedal & Wright (2006), Numerical Optimization, §3.1.
 """
+
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -30,6 +33,7 @@ from ._search import At, Search
 
 ESCAPES = 10  # saddles that are left before the search gives up
 STILL = 3  # steps without progress before it does
+BOTTOM = 1e25  # of the loss at the start, or of 1: what falls below has no minimum
 SLOW = 6  # steps over which a Gauss-Newton search must gain a tenth
 
 
@@ -57,6 +61,7 @@ def run(
             "start from another point."
         )
     trace, escapes, still, products, models = [(here, 0.0)], 0, 0, 0, 0
+    falling = True  # whether the last step halved the gradient
     keep = theta.size <= DENSE
     reason, model = f"The {max_steps} steps were spent", None
     verdict: CriticalPoint | None = None
@@ -72,7 +77,9 @@ def run(
                 drawn = key if keep else jax.random.fold_in(key, step)
                 model = modeller(here.theta, here.g, drawn, model)
                 products, models = products + model.num_products, models + 1
-            small = _is_small(search, model, here, first, tolerance, gradient_tolerance)
+            small = _is_small(
+                search, model, here, first, tolerance, gradient_tolerance, falling
+            )
             if (
                 fallback is not None
                 and not small
@@ -90,15 +97,19 @@ def run(
                     reason = "Little is left to gain" if small else "No step is better"
                     break
                 new = search.at(here.theta + jnp.asarray(verdict.escape))
-                escapes, still, verdict = escapes + 1, 0, None
+                escapes, still, verdict, falling = escapes + 1, 0, None, True
             else:
                 new = search.step(here, model)
                 if not new.finite:
                     reason = "The step left the domain of the loss"
                     break
+                if new.value < -BOTTOM * max(abs(trace[0][0].value), 1.0):
+                    reason = "The loss falls without bound"
+                    break
+                before, after = (model.length_of_gradient(at.g) for at in (here, new))
+                falling = after < 0.5 * before
                 better = abs(here.value - new.value) > search.noise(here) or (
-                    model.length_of_gradient(new.g)
-                    < 0.9 * model.length_of_gradient(here.g)
+                    after < 0.9 * before
                 )
                 still = 0 if better else STILL if search.stuck else still + 1
             trace.append((new, float(length(np.asarray(new.theta - here.theta)))))
@@ -116,7 +127,8 @@ def run(
         for name in ("lowest", "highest")
     }
     out = None if verdict.escape is None else unravel(verdict.escape)
-    settled = left <= max(search.eps**0.5 * abs(here.value), search.eps * first)
+    enough = verdict.decrease_tolerance
+    settled = enough is not None and left <= enough
     if gradient_tolerance is not None:
         settled = float(length(here.g)) <= gradient_tolerance
     return Minimized(
@@ -137,6 +149,14 @@ def run(
     )
 
 
+def check_steps(max_steps: Any) -> None:
+    """Refuse what is no number of steps."""
+    if not isinstance(max_steps, int | np.integer) or max_steps < 1:
+        raise InputError(
+            f"`max_steps` must be a whole number, at least 1, not {max_steps}."
+        )
+
+
 def _is_small(
     search: Search,
     model: Model,
@@ -144,6 +164,7 @@ def _is_small(
     first: float,
     tolerance: float | None,
     gradient_tolerance: float | None,
+    falling: bool,
 ) -> bool:
     """(1), or what takes its place."""
     norm = float(length(here.g))
@@ -157,7 +178,11 @@ def _is_small(
         return True
     limit = search.eps**0.75 * model.size * max(float(length(here.theta)), 1.0)
     gain = max(search.noise(here), search.eps**1.5 * first)
-    return norm <= limit and model.decrease <= gain
+    if not (norm <= limit and model.decrease <= gain):
+        return False
+    reach = float(length(np.asarray(here.theta, np.float64) / model.units))
+    q = float(np.abs(model.values).max()) ** 0.5 * reach + (2 * abs(here.value)) ** 0.5
+    return not falling or model.decrease <= 0.5 * (4 * search.eps * q) ** 2
 
 
 def _is_slow(trace: list[tuple[At, float]]) -> bool:

@@ -25,10 +25,12 @@ from typing import Literal
 import jax
 from jaxtyping import PRNGKeyArray
 
+from ..core._fixed import fixed
 from ..core.errors import InputError
 from ..core.vectors import on_vector
-from ..curvature.products import Loss, Params, check
-from ._loop import run
+from ..curvature._critical_point import check_tolerance
+from ..curvature.products import Loss, Params, check, check_params
+from ._loop import check_steps, run
 from ._minimized import Minimized
 from ._models import hessian_model, slope_model
 from ._search import Search
@@ -63,17 +65,20 @@ def minimize(
     - `escape`: whether to go on from a saddle along negative curvature.
 
     The loss should be deterministic; float64 (`jax.enable_x64`) gives the verdict more
-    digits. A second search with the same loss compiles nothing.
+    digits. A second search with the same loss compiles nothing; one with a loss whose
+    constants have changed since compiles anew.
 
-    Raises `InputError` for an unknown method, or a loss that is not one finite number
-    at the start.
+    Raises `InputError` for an unknown method, steps or a tolerance that are no such
+    numbers, or a loss that is not one finite number at the start.
     """
     if method not in METHODS:
         raise InputError(
             f"There is no method {method!r}; there are {', '.join(METHODS)}."
         )
-    if max_steps < 1:
-        raise InputError(f"`max_steps` must be at least 1, not {max_steps}.")
+    check_steps(max_steps)
+    check_tolerance(gradient_tolerance)
+    check_params(params)
+    loss = fixed(loss, params)
     check(loss, params)
     flat, theta = on_vector(loss, params)
     steepest = method == "steepest"

@@ -3,9 +3,9 @@
 A search is a *success* where its last point is shown to be near a minimum
 (`critical_point`) and little is left to gain, by the Newton step
 
-    ½ gᵀH⁻¹g ≤ max(√eps |L|, eps · min(|L₀|, 1)),                            (1)
+    ½ gᵀH⁻¹g ≤ what loss and gradient resolve, (4) of `critical_point`,       (1)
 
-with L₀ the loss at the start. That its steps or its losses stopped changing, by which
+or where the gradient is as small as was asked. That its steps or its losses stopped changing, by which
 searches commonly call themselves successful, is the `reason` for which it ended.
 
 References
