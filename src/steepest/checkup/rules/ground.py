@@ -32,6 +32,7 @@ from ..finding import Chart, Evidence, Finding, Prescription, Severity
 from ..rule import Limits, Rule
 from .stability import stability_of, stable_rate
 from .trend import (
+    ADAPTIVE,
     failed,
     fall,
     finite,
@@ -44,7 +45,6 @@ from .trend import (
 
 
 Place = Literal["moving", "saddle", "minimum", "flat"]
-ADAPTIVE = ("adam", "adamw", "rmsprop", "adagrad", "lion")
 INPUTS = "largest second moment of the inputs ÷ the median"
 NEGATIVE = 0.1  # ρ of (2)
 

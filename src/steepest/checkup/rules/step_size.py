@@ -16,6 +16,7 @@ from ..numbers import number, share
 from ..rule import Limits, Rule
 from .stability import Stability, early_rate, grounded, stability_of, stable_rate
 from .trend import (
+    ADAPTIVE,
     failed,
     fall,
     finite,
@@ -30,7 +31,6 @@ from .trend import (
 
 SMALL = 8  # examples: a batch whose noise may throw a run about
 LEAST = 1e-3  # of the learning rate: a prescription changes it by no more
-ADAPTIVE = ("adam", "adamw", "rmsprop", "adagrad", "lion")
 
 
 def too_large(record: Record, limits: Limits) -> Finding | None:

@@ -28,6 +28,8 @@ from jaxtyping import Float, Int
 from ...training.record import Record
 
 
+#: Optimisers that divide by the size of their gradients.
+ADAPTIVE = ("adam", "adamw", "rmsprop", "adagrad", "lion")
 SOLVED = 0.95  # of the initial loss gone, or of the training examples right
 BLOCKS = 8
 MARGIN = 0.05  # of accuracy or R²: a difference that matters to somebody
