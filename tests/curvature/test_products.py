@@ -14,6 +14,7 @@ from steepest.curvature import (
     hessian,
     hvp,
     sharpness,
+    taylor,
 )
 
 
@@ -141,6 +142,7 @@ def test_a_while_loop_is_named_with_what_to_write_instead():
         lambda: hessian(fixed, ONES),
         lambda: gauss_newton(lambda p: fixed(p)[None], square, ONES),
         lambda: sharpness(fixed, ONES, key=jax.random.key(0)),
+        lambda: taylor.optimal_step(fixed, ONES),
     ):
         with pytest.raises(InputError, match="fixed number of iterations"):
             ask()

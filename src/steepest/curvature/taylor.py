@@ -38,7 +38,7 @@ import numpy as np
 from jaxtyping import Array
 
 from ..core.errors import InputError
-from ._refusals import check, check_tangent
+from ._refusals import check, check_tangent, no_while_loop
 from .products import Loss, Params, curvature_along, forward_or, inner
 
 
@@ -134,7 +134,8 @@ def optimal_step(
     """
     if direction is None:
         check(loss, params)
-        direction = jax.tree.map(jnp.negative, jax.grad(loss)(params))
+        with no_while_loop(loss):
+            direction = jax.tree.map(jnp.negative, jax.grad(loss)(params))
         if not any(bool(jnp.any(x != 0)) for x in jax.tree.leaves(direction)):
             raise InputError(
                 "The gradient is zero: there is no steepest direction here. Pass a "
