@@ -70,26 +70,21 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from ..core._fixed import fixed
 from ..core.errors import InputError
 from ..core.vectors import OnVector, length, on_vector
-from ._around import RANDOM, Seen, around, around_section, noise_of
+from ._around import Seen, noise_of
 from ._definite import Definite
 from ._ends import Ends, Extreme, dense_ends, krylov_ends
+from ._nearby import holds_nearby, look_around, way_out
 from ._newton_section import NewtonSection, keeps, newton_section
-from .derivatives import (
-    hessian_product,
-    hessian_products,
-    value_and_gradient,
-    values_along,
-)
+from .derivatives import value_and_gradient
 from .operators import hessian
 from .products import Loss, Params, check, check_params
-from .taylor import ROUNDING, eps_of
+from .taylor import eps_of
 
 
 Kind = Literal["minimum", "maximum", "saddle", "inconclusive", "not critical"]
 DENSE = 512  # parameters up to which the Hessian is formed
 PRODUCTS = 256  # with larger ones
 RESOLVED, RESOLUTION = 8.0, 32.0  # of (4)
-WAYS = 24  # step lengths tried along the flattest direction, each a factor of 2
 
 
 class CriticalPoint(NamedTuple):
@@ -216,8 +211,9 @@ def critical_point(
                 "lost below the smallest numbers: multiply the loss by a constant."
             )
         else:
+            sign = 1.0 if kind == "minimum" else -1.0
             seen = look_around(
-                flat, theta, g, value, spectrum, section, kind, eps, q, left
+                flat, theta, g, value, spectrum, section, sign, eps, q, left
             )
     if seen.trouble is not None:
         kind, reason = "inconclusive", seen.trouble
@@ -250,61 +246,6 @@ def critical_point(
         spectrum.num_products,
         left,
         None if left is None else enough,
-    )
-
-
-def look_around(
-    loss: OnVector,
-    theta: Float[Array, " n"],
-    g: Float[Array, " n"],
-    value: float,
-    spectrum: Ends,
-    section: NewtonSection | None,
-    kind: Kind,
-    eps: float,
-    q: float,
-    left: float | None,
-) -> Seen:
-    """Losses and gradients around a point that looks like a minimum or a maximum."""
-    sign = 1.0 if kind == "minimum" else -1.0
-    low, high = spectrum.lowest, spectrum.highest
-    least = min(abs(low.value), abs(high.value))
-    most = max(abs(low.value), abs(high.value))
-    size = max(float(length(theta)), 1.0)
-    slope, H = np.asarray(g, np.float64), spectrum.matrix
-    scale = 0.5 * most * size**2
-    found = spectrum.definite if sign > 0 else spectrum.negative
-    if H is not None and found is not None:
-        q = noise_of(found.natural, H, np.asarray(theta, np.float64), value)
-        left = found.decrease
-    elif q == 0:
-        q = most**0.5 * float(length(theta)) + (2 * abs(value)) ** 0.5
-    far = 3 * (2 * (left or 0.0)) ** 0.5
-    shift = q - (2 * abs(value)) ** 0.5  # q of the loss less its value
-    smallest = max(64 * eps * shift, far, eps**0.75 * least**0.5 * size)
-    radii = (smallest, max(64 * eps * q, smallest))
-    if H is not None and found is not None:
-        return around(
-            *(loss, theta, slope, value, H, found.natural),
-            sign=sign,
-            radii=radii,
-            scale=scale,
-            eps=eps,
-        )
-    rng = np.random.default_rng(0)
-    normal = rng.normal(size=(RANDOM, theta.size)) / theta.size**0.5
-    signs = rng.choice([-1.0, 1.0], size=(RANDOM, theta.size)) / theta.size**0.5
-    ends = np.stack([np.asarray(e.direction, np.float64) for e in (low, high)])
-    own = np.zeros((0, theta.size)) if section is None else section.rows[:8]
-    rows = np.concatenate([ends, own, normal, signs])
-    products = hessian_products(loss, theta, jnp.asarray(rows, theta.dtype))
-    products = np.asarray(products, np.float64)
-    return around_section(
-        *(loss, theta, slope, value, rows, products),
-        sign=sign,
-        radii=radii,
-        scale=scale,
-        eps=eps,
     )
 
 
@@ -395,54 +336,3 @@ def by_ends(
             f"beyond what counts as zero, {tau:.1g}."
         )
     return "inconclusive", flatness(spectrum, tau)
-
-
-def holds_nearby(
-    loss: OnVector,
-    theta: Float[Array, " n"],
-    flattest: Extreme,
-    tau: float,
-    norm: float,
-    eps: float,
-) -> bool:
-    """Whether the flattest curvature is kept as far as the critical point."""
-    v, sign = flattest.direction, np.sign(flattest.value)
-    radius = norm / abs(flattest.value) + eps * max(float(length(theta)), 1.0)
-    for t in (-radius, radius):
-        step = jnp.asarray(t, theta.dtype) * v
-        there = sign * float(v @ hessian_product(loss, theta + step, v))
-        if not there > max(tau, 0.75 * abs(flattest.value) - tau):
-            return False
-    return True
-
-
-def way_out(
-    loss: OnVector,
-    theta: Float[Array, " n"],
-    direction: Float[Array, " n"],
-    value: float,
-    proved: bool,
-    eps: float,
-) -> tuple[Float[Array, ""] | None, float]:
-    """The step along ±direction with the lowest loss, among lengths from 1 down."""
-    longest = max(float(length(theta)), 1.0)
-    lengths = longest * 2.0 ** -np.arange(WAYS)
-    ts = np.r_[lengths, -lengths]
-    losses = values_along(loss, theta, direction, jnp.asarray(ts, theta.dtype))
-    losses = np.asarray(losses, np.float64)
-    losses = np.where(np.isfinite(losses), losses, np.inf)
-    noise = ROUNDING * eps * abs(value)
-    # Near by, not beyond a hill: every shorter step this way must go down as well.
-    best, decrease = None, 0.0
-    for half in (slice(0, WAYS), slice(WAYS, None)):
-        falls = value - losses[half]
-        for i in range(WAYS - 1, -1, -1):  # from the shortest
-            if falls[i] < -noise:
-                break
-            if falls[i] > max(decrease, noise):
-                best, decrease = ts[half][i], float(falls[i])
-    if best is None:
-        if not proved:
-            return None, 0.0
-        best = eps**0.25 * longest  # too little for the loss to show
-    return jnp.asarray(best, theta.dtype), decrease
