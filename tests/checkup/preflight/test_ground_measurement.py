@@ -9,7 +9,8 @@ import pytest
 from small import classes, classifier, net, weights
 
 from steepest import Problem, Recipe, Record, fit
-from steepest.checkup.preflight.ground import SIZES, krylov, measure_after, plan
+from steepest.checkup.preflight._krylov import krylov
+from steepest.checkup.preflight.ground import SIZES, measure_after, plan
 from steepest.training.probes.keeping import keep_end
 from steepest.training.probes.moments import MOMENTS
 

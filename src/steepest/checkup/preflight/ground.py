@@ -34,7 +34,6 @@ References
     McCandlish et al. (2018), An empirical model of large-batch training.
 """
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -53,6 +52,7 @@ from ...training.probes import Context
 from ...training.probes.keeping import End
 from ...training.problem import split
 from ...training.step import Carry, Program, loss_of
+from ._krylov import Section, krylov
 from ._note import note
 
 
@@ -61,20 +61,10 @@ LEAST = 12  # steps that say something
 SIZES = np.geomspace(0.1, 10, 25)  # times the run's own step
 DENSE = 512  # parameters up to which `critical_point` knows every eigenvalue
 WIDEST = 1024  # features whose second moments are taken
-EXHAUSTED = 1e-6  # of ‖H‖: what rounding leaves of a product that adds nothing
 MEMORY = 2**28  # bytes of all Krylov bases, or of the gradients of the examples
 EXAMPLES = 16  # of whose gradients, at least, a noise scale is read
 ALPHA = 1e-3  # of the highest curvature: what the effective dimension counts from
 COMPILING = 2.0  # seconds
-
-
-class Section(NamedTuple):
-    """Krylov sections of H from some starts: Gauss quadratures, and their ends."""
-
-    nodes: Float[np.ndarray, "probes steps"]  # ascending
-    weights: Float[np.ndarray, "probes steps"]
-    low_residual: float
-    high_residual: float
 
 
 class Look(NamedTuple):
@@ -217,46 +207,6 @@ def look_at(end: End, probes: int, steps: int) -> Look:
 def wide(context: Context) -> Program:
     """The program in float32: products with H in a narrower format have two digits."""
     return context.program._replace(precision="float32")
-
-
-def krylov(
-    product: Callable[[np.ndarray], np.ndarray], n: int, probes: int, steps: int
-) -> Section:
-    """Lanczos from random signs, every vector projected twice out of all before it.
-
-    Where the space of a start is exhausted its section is complete and ends there; the
-    nodes that it does not have get no weight.
-    """
-    rng = np.random.default_rng(17)
-    steps = min(steps, n)
-    nodes, weights = np.zeros((2, probes, steps))
-    ends = []
-    for i in range(probes):
-        Q, T = np.zeros((steps, n)), np.zeros((steps, steps))
-        q, beta, size, count = rng.choice([-1.0, 1.0], n) / n**0.5, 0.0, 0.0, steps
-        for j in range(steps):
-            Q[j] = q
-            w = product(q)
-            if not np.isfinite(w).all():
-                raise InputError("a product with the Hessian is not finite")
-            T[j, j] = q @ w
-            size = max(size, float(np.linalg.norm(w)))
-            for _ in range(2):
-                w = w - (Q[: j + 1] @ w) @ Q[: j + 1]
-            beta = float(np.linalg.norm(w))
-            if beta <= EXHAUSTED * size:
-                count, beta = j + 1, 0.0
-                break
-            if j + 1 < steps:
-                T[j, j + 1] = T[j + 1, j] = beta
-            q = w / beta
-        values, S = np.linalg.eigh(T[:count, :count])
-        nodes[i, :count], weights[i, :count] = values, S[0] ** 2
-        nodes[i, count:] = values[-1]
-        error = np.abs(beta * S[-1]) + EXHAUSTED * size
-        ends.append((values[0], error[0], values[-1], error[-1]))
-    low, high = min(ends), max(ends, key=lambda e: e[2])
-    return Section(nodes, weights, float(low[1]), float(high[3]))
 
 
 def write_curvature(end: End, record: Record, look: Look) -> Any:
