@@ -171,8 +171,8 @@ def of_step(ratio: float | None) -> str:
         )
     if ratio >= EDGE[0]:
         return (
-            "The learning rate is at the limit of the quadratic model, the edge of stability: no fault while "
-            "the loss falls."
+            "The learning rate is at the limit of the quadratic model, the edge of "
+            "stability: no fault while the loss falls."
         )
     far = ": curvature does not hold it back" if ratio < 0.05 else ""
     return (

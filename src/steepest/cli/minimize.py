@@ -82,6 +82,7 @@ def run(
     import jax
     import jax.numpy as jnp
 
+    from ..core.archive import write_text
     from ..core.progress import hidden
     from ..optimize import least_squares, minimize
 
@@ -94,7 +95,7 @@ def run(
             found = solve(function, at, method, steps, minimize, least_squares)
         if picture is not None:
             text = drawing(function["loss"], found, name)
-            picture.write_text(text, "utf-8")
+            write_text(picture, text)
     put(as_data(name, method, found) if as_json else as_text(name, method, found))
     if picture is not None and not as_json:
         put(f"\nThe path is in {picture}")

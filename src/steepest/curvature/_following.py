@@ -13,8 +13,9 @@ until the largest Ritz value μ with ‖Hv − μv‖ = r is *reliable*,
     r ≤ tolerance · |μ|,                                                     (2)
 
 or the products that it may spend are spent. (2) proves that an eigenvalue lies as near
-as r; that it is the largest follows only with probability, from z. With a positive diagonal P all of it is
-said of P^{-1/2} H P^{-1/2}, in whose variable an optimiser that divides by P descends.
+as r; that it is the largest follows only with probability, from z. With a positive
+diagonal P all of it is said of P^{-1/2} H P^{-1/2}, in whose variable an optimiser that
+divides by P descends.
 
 The trace costs a few products more. Its part inside of the section is known, and only
 the rest, without the outliers that would make its variance, is left to chance:

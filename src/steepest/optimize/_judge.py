@@ -40,9 +40,8 @@ class Judged(NamedTuple):
     @property
     def false_success(self) -> bool:
         """Whether success was reported at a saddle, a maximum or no critical point."""
-        return bool(self.claimed) and self.verdict.kind in (
-            *("saddle", "maximum", "not critical"),
-        )
+        wrong = ("saddle", "maximum", "not critical")
+        return bool(self.claimed) and self.verdict.kind in wrong
 
     def __str__(self) -> str:
         kind, low = self.verdict.kind, self.verdict.lowest

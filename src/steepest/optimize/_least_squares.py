@@ -36,7 +36,7 @@ References
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
@@ -53,7 +53,7 @@ from ._search import Search
 
 
 LeastSquaresMethod = Literal["levenberg-marquardt", "gauss-newton", "dogleg"]
-METHODS = ("levenberg-marquardt", "gauss-newton", "dogleg")
+METHODS = get_args(LeastSquaresMethod)
 
 
 @dataclass(frozen=True)

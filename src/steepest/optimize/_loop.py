@@ -5,10 +5,10 @@ It ends where little is left to gain,
     ½ Σ cᵢ²/|λᵢ| ≤ max(8 eps |L|, eps^{3/2} min(|L₀|, 1))                      (1)
 
 and the gradient is small beside the largest curvature and no longer halved by a step,
-or as small as rounding: a constant in a loss hides the loss, not its gradient; or where three steps changed
-neither the loss beyond its rounding nor the gradient. A gradient alone says nothing in
-a valley whose walls are 10¹² times as steep as its floor. The point is then judged; a
-saddle is left along its negative curvature, and the loop goes on.
+or as small as rounding (a constant in a loss hides the loss, not its gradient); or where
+three steps changed neither the loss beyond its rounding nor the gradient. A gradient alone
+says nothing in a valley whose walls are 10¹² times as steep as its floor. The point is then
+judged; a saddle is left along its negative curvature, and the loop goes on.
 
 References
     Boyd & Vandenberghe (2004), Convex Optimization, §9.5.1.                 -- (1)

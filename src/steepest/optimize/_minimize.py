@@ -20,7 +20,7 @@ References
     Dauphin et al. (2014), Identifying and attacking the saddle point problem.
 """
 
-from typing import Literal
+from typing import Literal, get_args
 
 import jax
 from jaxtyping import PRNGKeyArray
@@ -39,9 +39,7 @@ from ._search import Search
 Method = Literal[
     "trust-region", "cubic", "saddle-free", "damped-newton", "newton", "steepest"
 ]
-METHODS = (
-    *("trust-region", "cubic", "saddle-free", "damped-newton", "newton", "steepest"),
-)
+METHODS = get_args(Method)
 
 
 def minimize(

@@ -5,8 +5,9 @@ A search is a *success* where its last point is shown to be near a minimum
 
     ½ gᵀH⁻¹g ≤ what loss and gradient resolve, (4) of `critical_point`,       (1)
 
-or where the gradient is as small as was asked. That its steps or its losses stopped changing, by which
-searches commonly call themselves successful, is the `reason` for which it ended.
+or where the gradient is as small as was asked. That its steps or its losses stopped
+changing, by which searches commonly call themselves successful, is the `reason` for which
+it ended.
 
 References
     Nocedal & Wright (2006), Numerical Optimization, §2.1.

@@ -207,8 +207,8 @@ def scale_by_inverse_curvature(
     An estimate takes `num_products` Hessian-vector products and starts from the vector
     of the last one. The size fits the curvature where it was measured: where the loss
     is much flatter than on its way down, as a saturated classifier is, it overshoots
-    (a line search may follow in the chain). While λ_max is not positive the size stays what it was, 0 before
-    the first success. Needs `value_fn`.
+    (a line search may follow in the chain). While λ_max is not positive the size stays
+    what it was, 0 before the first success. Needs `value_fn`.
 
     Raises `InputError` for counts below 1, and in `update` where something is missing.
     """

@@ -250,8 +250,8 @@ RULES: tuple[Rule, ...] = (
         doc=(
             "The root mean square over all inputs should be near 1: at most `rms`, which "
             "allows counts and wide tails, and at least `tiny`; pixels in [0, 1] have about "
-            "0.4, one-hot vectors 1/√K. `ratio`: the scale of a feature ÷ the median one's. Look-alikes: integer inputs (indices of an embedding) "
-            "are not judged."
+            "0.4, one-hot vectors 1/√K. `ratio`: the scale of a feature ÷ the median one's. "
+            "Look-alikes: integer inputs (indices of an embedding) are not judged."
         ),
         explains=("INI003", *ILL_SCALED),
     ),
