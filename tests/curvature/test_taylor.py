@@ -208,3 +208,16 @@ def test_the_limits_at_step_size_a_tenth_are_those_in_use():
     for bad in (("sgdm", 0.9), ("gd", 1.0), ("gd", -0.1)):
         with pytest.raises(InputError):
             limits.stability_limit(*bad)
+
+
+def test_a_loss_that_has_changed_since_is_forecast_anew():
+    weights = [1.0]
+
+    def loss(x):
+        return weights[0] * jnp.sum(x**2)
+
+    x, step = jnp.ones(2), -0.25 * jnp.ones(2)
+    before = forecast(loss, x, step)
+    weights[0] = 3.0
+    after = forecast(loss, x, step)
+    assert after.slope == pytest.approx(3 * before.slope)

@@ -36,6 +36,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ..core._fixed import fixed
 from ..core.errors import InputError
 from ..core.jaxpr import equations, trace
 from ..core.progress import progress
@@ -52,7 +53,7 @@ from ._directions import (
 )
 from ._slices import Line, Plane
 from .products import Loss, Params, check, check_direction
-from .taylor import ROUNDING, eps_of, hashable, terms
+from .taylor import ROUNDING, eps_of, terms
 
 
 __all__ = [
@@ -190,7 +191,7 @@ def _losses(
     """L(origin + Σ cₖ dₖ) for each row c, `chunk` rows at a time."""
     if chunk is not None and chunk < 1:
         raise InputError(f"`chunk` must be at least 1, not {chunk}.")
-    loss, total = hashable(loss), len(coefficients)
+    loss, total = fixed(loss, origin), len(coefficients)
     if chunk is None:
         rounds = -(-total // _fitting(loss, origin))
         chunk = -(-total // rounds)  # as equal as can be: the last is filled up

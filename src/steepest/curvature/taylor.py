@@ -37,6 +37,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from ..core._fixed import fixed
 from ..core.errors import InputError
 from ._refusals import check, check_tangent, no_while_loop
 from .products import Loss, Params, curvature_along, forward_or, inner
@@ -215,7 +216,7 @@ def critical_sharpness(
             "`max_evaluations` must be at least 3, the start and two steps, not "
             f"{max_evaluations}."
         )
-    loss = hashable(loss)
+    loss = fixed(loss, params)
     dtype = jnp.result_type(float)
     at = lambda t: float(_value_at(loss, params, direction, jnp.asarray(t, dtype)))
     base, count = at(0.0), 1
@@ -296,7 +297,7 @@ def eps_of(params: Params) -> float:
 
 def terms(loss: Loss, params: Params, step: Params) -> tuple[Array, ...]:
     """L(θ), gᵀd, dᵀHd and L(θ + d), in one program."""
-    loss = hashable(loss)
+    loss = fixed(loss, params)
     return forward_or(
         lambda: _forwardterms(loss, params, step),
         lambda: _reverseterms(loss, params, step),
@@ -320,12 +321,3 @@ def _reverseterms(loss: Loss, params: Params, step: Params) -> tuple[Array, ...]
 @partial(jax.jit, static_argnums=0)
 def _value_at(loss: Loss, params: Params, direction: Params, t: Array) -> Array:
     return loss(jax.tree.map(lambda p, d: p + t.astype(p.dtype) * d, params, direction))
-
-
-def hashable(loss: Loss) -> Loss:
-    """The loss as something that the cache of compiled programs can hold."""
-    try:
-        hash(loss)
-    except TypeError:
-        return lambda params: loss(params)
-    return loss

@@ -36,7 +36,7 @@ class Minimized(NamedTuple):
     num_evaluations: int  # of the loss with its gradient
     num_products: int  # with the Hessian, or columns of the Jacobian
     num_models: int  # quadratic models that were made
-    num_escapes: int  # saddles that were left
+    num_escapes: int  # points without slope, saddles mostly, that were left
     decrease: float  # by how much the loss may still fall
     settled: bool  # (1)
 
@@ -46,8 +46,8 @@ class Minimized(NamedTuple):
         return self.verdict.kind == "minimum" and self.settled
 
     def __str__(self) -> str:
-        many = "saddle" if self.num_escapes == 1 else "saddles"
-        left = f", {self.num_escapes} {many} left" if self.num_escapes else ""
+        many = "escape" if self.num_escapes == 1 else "escapes"
+        left = f", {self.num_escapes} {many}" if self.num_escapes else ""
         return (
             f"{self.reason} after {len(self.values) - 1} steps ({self.num_evaluations} "
             f"evaluations, {self.num_products} products{left}): loss {self.value:.6g}, "
