@@ -52,6 +52,7 @@ def test_a_trajectory_starts_at_its_first_loss(steepest, quadratic):
     assert "falls all the way" in told["sentence"]  # a convex loss
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("along", ["gradient", "update", "random", "eigenvectors"])
 def test_a_plane_has_the_loss_at_its_centre(steepest, program, along):
     path = program()  # the linear classifier, whose weights are a matrix

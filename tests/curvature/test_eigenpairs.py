@@ -125,6 +125,7 @@ def test_the_hidden_part_covers_what_was_missed():
         assert truth.max() <= found.values[0] + found.residuals[0] + found.beyond
 
 
+@pytest.mark.slow
 def test_a_warm_start_saves_products():
     truth = np.r_[np.linspace(0, 1, 399), 1.2]
     first = eigenpairs(matrix(truth), key=KEY)

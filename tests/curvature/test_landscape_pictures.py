@@ -84,6 +84,7 @@ def words(svg):
     return " ".join(t.strip() for t in ET.fromstring(svg).itertext() if t.strip())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PICTURES)
 def test_pictures_are_xml_without_nan_and_equal_twice(name):
     before = dict(matplotlib.rcParams)

@@ -101,6 +101,7 @@ def case(request):
     return loss, jax.tree.map(lambda a: jnp.asarray(a, jnp.float32), params), H
 
 
+@pytest.mark.slow
 def test_a_network_agrees_with_its_dense_hessian_in_float64_and_with_arpack(case):
     loss, params, H = case
     exact = np.linalg.eigvalsh(H)
@@ -189,6 +190,7 @@ def test_the_residual_is_what_it_says_and_bounds_the_distance_to_an_eigenvalue(c
         assert found.value <= exact[-1] + slack
 
 
+@pytest.mark.slow
 def test_more_products_never_lower_the_value(case):
     loss, params, _ = case
     values = [

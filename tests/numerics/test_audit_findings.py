@@ -82,6 +82,7 @@ def test_what_a_where_discards_is_a_note():
     assert ("log", "masked") in [(f.operation, f.verdict) for f in result.notes]
 
 
+@pytest.mark.slow
 def test_the_gradient_of_a_masked_branch_is_found():
     fun = lambda x: jnp.where(x > 0, jnp.sqrt(x), 0.0).sum()
     result = audit(fun, Interval(-1, 1, (4,)))

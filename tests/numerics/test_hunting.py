@@ -53,6 +53,7 @@ def test_cross_entropy_of_probabilities_gets_stuck():
     assert seen.zeroed.rounded
 
 
+@pytest.mark.slow
 def test_a_clipped_probability_is_flat_not_rounded():
     seen = hunting.raise_step_size(clipped, W, X, Y)
     assert seen.verdict == "stuck"

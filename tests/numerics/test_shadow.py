@@ -140,6 +140,7 @@ def test_a_plain_call_has_the_bits_of_an_eager_run():
     np.testing.assert_array_equal(shadow(fun)(x).value, fun(x))
 
 
+@pytest.mark.slow
 def test_a_shadow_is_a_pytree_that_jit_and_vmap_return():
     def fun(x):
         return {"y": jnp.exp(x) - 1}

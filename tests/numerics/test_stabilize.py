@@ -155,6 +155,7 @@ def test_pytrees_keywords_flags_and_functions_pass_through():
     np.testing.assert_array_equal(out["out"], [200, 0])
 
 
+@pytest.mark.slow
 def test_an_equinox_model_is_a_guest():
     model = eqx.nn.MLP(2, 3, 4, 1, key=jax.random.key(0))
     model = eqx.tree_at(
@@ -330,6 +331,7 @@ def attended(mask):
     return fun
 
 
+@pytest.mark.slow
 def test_a_mask_that_leaves_an_entry_in_every_row_is_no_risk():
     scores = jnp.ones((2, 4, 4))
     causal = attended(lambda s: jnp.tril(jnp.ones(s.shape[1:], bool)))

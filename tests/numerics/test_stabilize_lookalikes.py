@@ -241,6 +241,7 @@ LOOKALIKES = {
 CLOSE = {"rtol": 1e-3, "atol": 1e-4}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LOOKALIKES)
 def test_a_formula_that_looks_alike_keeps_its_value(name):
     fun, inputs = LOOKALIKES[name]

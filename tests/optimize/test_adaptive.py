@@ -361,6 +361,7 @@ def test_the_ratio_tells_stable_steps_from_unstable_ones():
         assert (ratio < 1) == (float(quadratic(x)) < first) == (factor < 1)
 
 
+@pytest.mark.slow
 def test_without_a_preconditioner_the_steps_see_the_hessian():
     found = seen_curvature(quadratic, jnp.ones(6), limit=2.0, step_size=1e-3, key=KEY)
     assert found.seen is found.plain and found.limit == 2.0

@@ -177,6 +177,7 @@ def test_a_loss_that_couples_its_examples_is_measured_in_batches():
     assert "batches of 16" in str(found)
 
 
+@pytest.mark.slow
 def test_batches_and_examples_of_an_ordinary_loss_agree():
     data = regression(8, 4096)
     both = [
@@ -216,6 +217,7 @@ def test_a_rule_for_reverse_mode_alone_is_no_obstacle():
     assert a.trace_sem == pytest.approx(b.trace_sem, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_double_precision_is_used_where_the_parameters_have_it():
     with jax.enable_x64(True):
         data = jax.tree.map(lambda a: a.astype(np.float64), regression(0, 100))
@@ -227,6 +229,7 @@ def test_double_precision_is_used_where_the_parameters_have_it():
         assert found.squared_norm == pytest.approx(M, rel=1e-11)
 
 
+@pytest.mark.slow
 def test_sums_over_half_precision_parameters_are_taken_in_single():
     data = regression(0, 500)
     half = jax.tree.map(lambda a: jnp.asarray(a, jnp.bfloat16), data)
@@ -251,6 +254,7 @@ def test_the_interval_holds_just_the_ratios_that_the_data_allow(M):
             assert abs(T - B * M) > z * np.sqrt(spread)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "data, message",
     [

@@ -229,6 +229,7 @@ def test_optax_finds_value_and_gradient_in_the_state_of_the_wolfe_rule():
         params = optax.apply_updates(params, updates)
 
 
+@pytest.mark.slow
 def test_further_keywords_reach_the_loss_that_names_them():
     def batch_loss(params, x, y):
         return loss(params, x, y)

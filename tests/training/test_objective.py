@@ -35,6 +35,7 @@ def problem(loss=squared, **changes):
 SGD = Recipe(optimizer="sgd", learning_rate=0.1, batch_size=48, shuffle=False)
 
 
+@pytest.mark.slow
 def test_before_training_the_loss_is_that_of_the_whole_data():
     made = objective(problem(), SGD)
     H = jax.hessian(lambda w: made.loss({"w": w}))(made.params["w"])

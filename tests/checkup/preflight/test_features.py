@@ -35,6 +35,7 @@ def test_the_cosine_is_that_of_all_pairs():
     assert mean_cosine(np.abs(h) * 0 + 2.0) == pytest.approx(1.0)
 
 
+@pytest.mark.slow
 def test_the_last_features_of_a_net_are_those_of_numpy():
     problem = classifier(weights((4, 8), (8, 6), (6, 3)), net)
     keeping, end = keep_end()

@@ -138,6 +138,7 @@ def factors(a, b, **more):
 STILL = replace(RECIPE, optimizer="sgd", learning_rate=1e-12, steps=30)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("a", "b", "kind"),
     [

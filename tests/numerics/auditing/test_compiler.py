@@ -75,6 +75,7 @@ def test_an_audit_finds_what_the_compiler_makes_of_two_constants():
     assert np.isfinite(x * 1e30 * 1e30).all()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(VERSION >= (0, 11), reason="XLA keeps the two sums apart")
 def test_an_input_that_fails_only_compiled_is_looked_for():
     """1 − p + ε is 0 for the compiler at no p but 1."""

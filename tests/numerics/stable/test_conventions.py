@@ -113,6 +113,7 @@ def test_labels_of_weight_zero_silence_an_impossible_class():
     np.testing.assert_array_equal(jax.grad(stable.cross_entropy)(logits, y), [0.0, 0.0])
 
 
+@pytest.mark.slow
 def test_class_numbers_and_distributions_agree():
     x = array([[0.2, -1.0, 3.0], [5.0, 1.0, 0.0]])
     labels = array([2, 1])
@@ -134,6 +135,7 @@ def test_the_derivative_of_a_root_at_zero_is_zero(f):
     np.testing.assert_array_equal(jax.hessian(f)(x), np.zeros(2 * x.shape))
 
 
+@pytest.mark.slow
 def test_constant_rows_have_no_spread_and_no_gradient():
     x = jnp.full((7,), 0.1)
     for f in (stable.variance, stable.standard_deviation, stable.standardise):
@@ -256,6 +258,7 @@ def test_compensated_sums_are_those_of_twice_the_digits(mode):
     assert np.all(jax.grad(stable.sum_compensated)(x) == 1)
 
 
+@pytest.mark.slow
 def test_functions_map_over_axes():
     x = jnp.arange(24.0).reshape(2, 3, 4)
     for f in (stable.logsumexp, stable.logmeanexp, stable.norm, stable.variance):

@@ -100,6 +100,7 @@ def test_all_thirty_five_problems_of_the_paper_are_there():
     assert len(set(NAMES)) == len(NAMES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_residuals_and_slope_are_finite_at_both_starts_in_single_precision(name):
     problem = mgh.get(name)
