@@ -73,11 +73,9 @@ def written(closed: Any) -> tuple[str, tuple[Any, ...]]:
 
 
 def _constants(value: Any) -> Iterator[Any]:
-    if isinstance(value, core.ClosedJaxpr):
-        yield from value.consts
-        yield from _constants(value.jaxpr)
-    elif isinstance(value, core.Jaxpr):
-        for eqn in value.eqns:
+    if isinstance(value, core.ClosedJaxpr | core.Jaxpr):  # one class in newer JAX
+        yield from getattr(value, "consts", ())
+        for eqn in getattr(value, "jaxpr", value).eqns:
             for x in eqn.invars:
                 if isinstance(x, core.Literal) and np.ndim(x.val):
                     yield x.val
