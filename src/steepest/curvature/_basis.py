@@ -23,8 +23,8 @@ import numpy as np
 from jaxtyping import Array, Float
 
 
-TILE = 2**21  # numbers in a tile, about
-LEAST, MOST = 8, 256  # rows in a tile
+TILE = 2**22  # numbers in a tile, about
+LEAST, MOST = 16, 256  # rows in a tile
 
 
 Tiles = tuple[Float[Array, "height n"], ...]  # rows that are not there yet are zero
